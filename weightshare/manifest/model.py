@@ -1,0 +1,142 @@
+"""What a release is, as frozen dataclasses: the statement that a publisher signs.
+
+The statement is an in-toto Statement v1 whose predicate type is `urn:weightshare:release:v1`. `Manifest.from_payload`
+is the only way in from bytes and checks every rule of the format; `Manifest.to_payload` writes the same bytes for the
+same manifest on every machine. A `Manifest` is well formed, not trusted: see `trust.gate.VerifiedManifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:weightshare:release:v1"
+MANIFEST_NAME = "weightshare.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a release.
+
+    Attributes:
+        path: relative, `/`-separated, NFC.
+        size: bytes.
+        sha256: digest of the whole file (32 bytes).
+        pieces_root: BitTorrent v2 Merkle root over 16 KiB leaves (32 bytes), None for an empty file (BEP 52).
+        media_type: RFC 6838 type.
+    """
+
+    path: str
+    size: int
+    sha256: bytes
+    pieces_root: bytes | None
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who says so: a name, and the fingerprints (`SHA256:…`) of the keys that may sign."""
+
+    name: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Which model this is.
+
+    Attributes:
+        id: `ORG/MODEL`.
+        version: free text without spaces or `/`, up to 100 characters.
+        sequence: rises with every release of the model; a lower one than seen is a rollback.
+        released: RFC 3339 time in UTC, whole seconds, ending in `Z`.
+        summary: one line for people.
+    """
+
+    id: str
+    version: str
+    sequence: int
+    released: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentFacts:
+    """What the torrent must look like; it can't name its own info-hash, since it travels inside."""
+
+    name: str
+    piece_length: int
+    hybrid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """An SPDX expression, and the file that holds the text if there is one."""
+
+    spdx: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The Hugging Face Hub repository and commit (40 hex) the files came from."""
+
+    hub: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What the shards hold: `format` (`safetensors`), parameter count, safetensors dtype names."""
+
+    format: str
+    parameters: int | None = None
+    dtypes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that belongs to the release: a kind such as `model-card`, its path, its digest (32 bytes)."""
+
+    kind: str
+    path: str
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """An earlier manifest (SHA-256 of its payload) that must not be used any more, and why."""
+
+    manifest: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A release, well formed but not yet trusted. `files` are sorted by the UTF-8 bytes of their paths."""
+
+    files: tuple[FileEntry, ...]
+    publisher: Publisher
+    model: ModelFacts
+    torrent: TorrentFacts
+    license: License | None = None
+    source: Source | None = None
+    weights: Weights | None = None
+    documents: tuple[Document, ...] = ()
+    supersedes: tuple[bytes, ...] = ()
+    revokes: tuple[Revocation, ...] = ()
+    critical: tuple[str, ...] = ()
+    ext: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, the manifest itself not counted."""
+        return sum(entry.size for entry in self.files)
+
+    @property
+    def release(self) -> str:
+        """The release's name for people and commands: `ORG/MODEL@VERSION`."""
+        return f"{self.model.id}@{self.model.version}"
