@@ -1,7 +1,7 @@
 """What the benchmarks share: alternating runs, medians, facts about the machine, a table for people.
 
-Figures name the machine by its parts (processor, cores, kernel, versions), never by host name or path, so that a
-result file can be published.
+Figures name the machine by its parts (processor, cores, kernel, versions), never by host name or path, so
+that a result file can be published.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 def hardware() -> dict[str, Any]:
-    """The facts a figure depends on: processor, usable cores, memory, kernel, Python, OpenSSL, load before the run."""
+    """The facts a figure depends on: processor, cores, memory, kernel, versions, load before the run."""
     return {
         "cpu": _cpu_model(),
         "cores": cores(),
@@ -42,11 +42,11 @@ def cores() -> int:
 
 
 def alternate(sides: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
-    """Run each side in turn, `runs` times over, so that a busy minute hits all of them; each returns its figure."""
+    """Run each side in turn, `runs` times over, so that a busy minute hits all; each returns its figure."""
     figures: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(runs):
         # Every other turn runs backwards: no side always has the same neighbour.
-        for name in reversed(sides) if turn % 2 else sides:
+        for name in reversed(list(sides)) if turn % 2 else sides:
             figures[name].append(sides[name]())
     return figures
 
