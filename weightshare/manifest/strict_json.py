@@ -74,11 +74,10 @@ class _RefusedError(Exception):
 
 
 def _scan(data: bytes, what: str) -> None:
-    depth = marks = 0
-    for match in _MARK.finditer(data):
+    depth = 0
+    for count, match in enumerate(_MARK.finditer(data), 1):
         mark = data[match.start()]
-        marks += 1
-        if marks > MAX_MARKS:
+        if count > MAX_MARKS:
             raise _error(what, f"more than {MAX_MARKS:,} strings, brackets and commas")
         if mark in b"[{":
             depth += 1

@@ -1,0 +1,144 @@
+"""Writes the info dictionary to the byte: the same files give the info-hash that libtorrent gives them.
+
+Two things are ours. The v1 list of a hybrid follows the order of the v2 tree, as BEP 52 demands; libtorrent
+orders it by plain path and then refuses its own torrent where `sub-x` stands beside `sub/x`. And no pad
+follows the last file, since a pad is there to align the file after it (BEP 47).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weightshare.manifest import bencode
+from weightshare.manifest.info import PAD_FOLDER, V1File, check_names, check_piece_length
+from weightshare.manifest.text import quoted
+from weightshare.units import GIB, KIB, MAX_FILES, MAX_JSON_INTEGER, MIB
+
+
+@dataclass(frozen=True, slots=True)
+class HashedFile:
+    """A file with all hashes that a torrent needs.
+
+    Attributes:
+        path: relative, `/`-separated.
+        size: bytes.
+        pieces_root: the v2 root (32 bytes), None when empty.
+        piece_layer: the v2 piece hashes, concatenated; empty when the file is no longer than one piece.
+        v1_pieces: SHA-1 of each aligned piece, the last one padded with zeros; empty when v2-only.
+        v1_last_unpadded: SHA-1 of the last piece as it is (20 bytes), for the torrent's last file; may be
+            empty when the file ends on a piece boundary.
+    """
+
+    path: str
+    size: int
+    pieces_root: bytes | None
+    piece_layer: bytes = b""
+    v1_pieces: bytes = b""
+    v1_last_unpadded: bytes = b""
+
+
+def default_piece_length(total: int) -> int:
+    """The piece length in bytes for a release of so many bytes."""
+    for limit, length in ((GIB, 256 * KIB), (4 * GIB, MIB), (32 * GIB, 2 * MIB), (512 * GIB, 4 * MIB)):
+        if total <= limit:
+            return length
+    return 16 * MIB
+
+
+def tree_order(path: str) -> tuple[bytes, ...]:
+    """The sort key of the v2 tree: raw bytes, part by part; `a/b` before `a.txt`, unlike as plain text."""
+    return tuple(part.encode() for part in path.split("/"))
+
+
+def build_info(
+    name: str, piece_length: int, files: Sequence[HashedFile], *, hybrid: bool, private: bool = False
+) -> bytes:
+    """The bencoded info dictionary for these files, always as a folder named `name`.
+
+    Args:
+        name: the folder's name.
+        piece_length: bytes; a power of two from 16 KiB to 128 MiB.
+        files: in any order.
+        hybrid: whether to add the v1 list; each file then needs its v1 hashes.
+        private: whether only the torrent's trackers may name peers (BEP 27).
+
+    Raises:
+        UnsafePathError: a path or the name breaks a rule.
+        ValueError: the files' hashes do not fit their sizes, or the files are too many.
+    """
+    check_piece_length(piece_length)
+    ordered = sorted(files, key=lambda file: tree_order(file.path))
+    if not 0 < len(ordered) <= MAX_FILES + 1:
+        raise ValueError(f"{len(ordered)} files; between 1 and {MAX_FILES + 1} are expected")
+    check_names(name, [file.path for file in ordered], hybrid=hybrid)
+    if len(ordered) == 1 and ordered[0].path == name:
+        raise ValueError(f"the only file is named {quoted(name)} like its folder: a single-file torrent")
+    tree: dict[bytes, object] = {}
+    for file in ordered:
+        _check_hashes(file, piece_length, hybrid=hybrid)
+        node = tree
+        for part in tree_order(file.path):
+            child = node.setdefault(part, {})
+            assert isinstance(child, dict)  # noqa: S101 -- for mypy; only dictionaries are put in
+            node = child
+        leaf: dict[bytes, object] = {b"length": file.size}
+        if file.pieces_root is not None:
+            leaf[b"pieces root"] = file.pieces_root
+        node[b""] = leaf
+    info: dict[bytes, object] = {
+        b"file tree": tree,
+        b"meta version": 2,
+        b"name": name.encode(),
+        b"piece length": piece_length,
+    }
+    if private:
+        info[b"private"] = 1
+    if hybrid:
+        info[b"files"] = [
+            {b"length": entry.size, b"path": entry.path.split("/")} | ({b"attr": b"p"} if entry.pad else {})
+            for entry in v1_layout([(file.path, file.size) for file in ordered], piece_length)
+        ]
+        info[b"pieces"] = _v1_pieces(ordered, piece_length)
+    return bencode.encode(info)
+
+
+def v1_layout(files: Sequence[tuple[str, int]], piece_length: int) -> list[V1File]:
+    """The v1 list of a hybrid: the files in the given order, and a pad before each that needs one."""
+    layout: list[V1File] = []
+    offset = 0
+    for path, size in files:
+        short = -offset % piece_length
+        if size and short:
+            layout.append(V1File(f"{PAD_FOLDER}/{short}", short, pad=True))
+            offset += short
+        layout.append(V1File(path, size))
+        offset += size
+    return layout
+
+
+def _v1_pieces(ordered: Sequence[HashedFile], piece_length: int) -> bytes:
+    pieces = b"".join(file.v1_pieces for file in ordered)
+    last = next((file for file in reversed(ordered) if file.size), None)
+    if last is None or last.size % piece_length == 0:
+        return pieces
+    if len(last.v1_last_unpadded) != 20:
+        raise ValueError(
+            f"{quoted(last.path)} is the last file and lacks the hash of its last piece unpadded"
+        )
+    return pieces[:-20] + last.v1_last_unpadded
+
+
+def _check_hashes(file: HashedFile, piece_length: int, *, hybrid: bool) -> None:
+    pieces = -(-file.size // piece_length)
+    problem = ""
+    if file.size < 0 or file.size > MAX_JSON_INTEGER:
+        problem = "the size is out of range"
+    elif (len(file.pieces_root) if file.pieces_root is not None else 0) != (32 if file.size else 0):
+        problem = "a pieces root has 32 bytes, and an empty file has none"
+    elif len(file.piece_layer) != (32 * pieces if pieces > 1 else 0):
+        problem = f"the piece layer has {len(file.piece_layer)} bytes for {pieces} pieces"
+    elif hybrid and len(file.v1_pieces) != 20 * pieces:
+        problem = f"{len(file.v1_pieces)} bytes of v1 hashes for {pieces} pieces"
+    if problem:
+        raise ValueError(f"{quoted(file.path)}: {problem}")
