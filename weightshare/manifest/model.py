@@ -1,8 +1,9 @@
 """What a release is, as frozen dataclasses: the statement that a publisher signs.
 
-The statement is an in-toto Statement v1 whose predicate type is `urn:weightshare:release:v1`. `Manifest.from_payload`
-is the only way in from bytes and checks every rule of the format; `Manifest.to_payload` writes the same bytes for the
-same manifest on every machine. A `Manifest` is well formed, not trusted: see `trust.gate.VerifiedManifest`.
+The statement is an in-toto Statement v1 whose predicate type is `urn:weightshare:release:v1`.
+`Manifest.from_payload` is the only way in from bytes and checks every rule of the format;
+`Manifest.to_payload` writes the same bytes for the same manifest on every machine. A `Manifest` is well
+formed, not trusted: see `trust.gate.VerifiedManifest`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that belongs to the release: a kind such as `model-card`, its path, its digest (32 bytes)."""
+    """A document among the files: a kind such as `model-card`, its path, its SHA-256 (32 bytes)."""
 
     kind: str
     path: str
@@ -130,6 +131,24 @@ class Manifest:
     revokes: tuple[Revocation, ...] = ()
     critical: tuple[str, ...] = ()
     ext: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Manifest:
+        """Read a statement; see `statement.parse`. Call it only once a signature over the payload holds.
+
+        Raises:
+            ManifestError: it breaks the format.
+            UnsafePathError: it lists a path that no release may hold.
+        """
+        from weightshare.manifest.statement import parse
+
+        return parse(payload)
+
+    def to_payload(self) -> bytes:
+        """The statement's bytes, the same on every machine; see `statement.serialise`."""
+        from weightshare.manifest.statement import serialise
+
+        return serialise(self)
 
     @property
     def size(self) -> int:

@@ -1,0 +1,119 @@
+"""Reads the fields of signed JSON; every refusal names the field, what it held and what is expected."""
+
+from __future__ import annotations
+
+import re
+
+from weightshare.errors import ManifestError
+from weightshare.manifest.text import quoted, unsafe_character
+from weightshare.units import MAX_JSON_INTEGER
+
+_MAX_TEXT = 500
+_MAX_ITEMS = 10_000
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class Fields:
+    """A JSON object with the path that leads to it, so that every refusal can say where."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise field_error(where, "an object is expected")
+        self._fields: dict[str, object] = value
+        self.where = where
+
+    def at(self, key: str) -> str:
+        """The full name of a field."""
+        return f"{self.where}.{key}" if self.where else key
+
+    def has(self, key: str) -> bool:
+        """Whether the field is there."""
+        return key in self._fields
+
+    def get(self, key: str) -> object:
+        """The field as it is, None if absent."""
+        return self._fields.get(key)
+
+    def child(self, key: str) -> Fields:
+        """A field that is an object."""
+        return Fields(self.get(key), self.at(key))
+
+    def children(self, key: str, limit: int = _MAX_ITEMS) -> list[Fields]:
+        """A field that is a list of objects; absent is empty."""
+        return [Fields(item, f"{self.at(key)}[{i}]") for i, item in enumerate(self._list(key, limit))]
+
+    def text(self, key: str, default: str | None = None, limit: int = _MAX_TEXT) -> str:
+        """A field that is a text to show."""
+        value = self._fields.get(key, default)
+        return _shown(value, self.at(key), limit)
+
+    def raw_text(self, key: str) -> str:
+        """A text that `paths` checks by stricter rules, and refuses with its own error."""
+        value = self.get(key)
+        if not isinstance(value, str):
+            raise field_error(self.at(key), "a text is expected")
+        return value
+
+    def texts(self, key: str, limit: int = _MAX_ITEMS) -> tuple[str, ...]:
+        """A field that is a list of texts to show; absent is empty."""
+        return tuple(
+            _shown(item, f"{self.at(key)}[{i}]", _MAX_TEXT) for i, item in enumerate(self._list(key, limit))
+        )
+
+    def matching(self, key: str, pattern: re.Pattern[str], expected: str, default: str | None = None) -> str:
+        """A text of a certain form."""
+        value = self.text(key, default)
+        if not pattern.fullmatch(value):
+            raise field_error(self.at(key), f"{quoted(value)}, where {expected} is expected")
+        return value
+
+    def integer(self, key: str) -> int:
+        """An integer from 0 to 2^53-1."""
+        value = self.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_JSON_INTEGER:
+            raise field_error(self.at(key), "an integer from 0 to 2^53-1 is expected")
+        return value
+
+    def boolean(self, key: str) -> bool:
+        """True or false."""
+        value = self.get(key)
+        if not isinstance(value, bool):
+            raise field_error(self.at(key), "true or false is expected")
+        return value
+
+    def digest(self, key: str) -> bytes:
+        """A SHA-256 in lower-case hex."""
+        return read_digest(self.get(key), self.at(key))
+
+    def _list(self, key: str, limit: int) -> list[object]:
+        value = self._fields.get(key, [])
+        if not isinstance(value, list):
+            raise field_error(self.at(key), "a list is expected")
+        if len(value) > limit:
+            raise field_error(self.at(key), f"{len(value):,} entries, {limit:,} at most")
+        return value
+
+
+def read_digest(value: object, where: str) -> bytes:
+    """A SHA-256 in lower-case hex, as 32 bytes."""
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise field_error(where, "64 lower-case hex digits are expected")
+    return bytes.fromhex(value)
+
+
+def _shown(value: object, where: str, limit: int) -> str:
+    if not isinstance(value, str):
+        raise field_error(where, "a text is expected")
+    if len(value) > limit:
+        raise field_error(where, f"{len(value):,} characters, {limit:,} at most")
+    if unsafe_character(value):
+        raise field_error(where, f"{quoted(value)} holds a control character")
+    return value
+
+
+def field_error(where: str, problem: str) -> ManifestError:
+    """The error for a field that breaks the format."""
+    subject = f"The manifest, field `{where}`" if where else "The manifest"
+    return ManifestError(
+        f"{subject}: {problem}.", hint="The publisher has to publish the release again.", field=where
+    )
