@@ -1,9 +1,9 @@
 """Magnet links (BEP 9), with the two parameters that are ours.
 
-`x.wsk` is the publisher's fingerprint, 32 bytes in base64url without padding. It proves nothing, since whoever
-writes the link writes it; but a release signed by another key is refused. `xs` is a URL of the `.torrent`, so that
-a link works before the first peer does. A link is somebody's word: its name is escaped before it is kept, and its
-URLs may not hold what a URL cannot.
+`x.wsk` is the publisher's fingerprint, 32 bytes in base64url without padding. It proves nothing, since
+whoever writes the link writes it; but a release signed by another key is refused. `xs` is a URL of the
+`.torrent`, so that a link works before the first peer does. A link is somebody's word: its name is escaped
+before it is kept, and its URLs may not hold what a URL cannot.
 """
 
 from __future__ import annotations

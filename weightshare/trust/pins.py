@@ -1,0 +1,159 @@
+"""One publisher a user knows, and the line of the file that says so.
+
+    acme namespaces="weightshare" models="acme/*" added=2026-11-22 via="github:acme" ssh-ed25519 AAAA…
+
+The line is close to OpenSSH's `allowed_signers`. A pin by fingerprint alone ends in `SHA256:…` instead of a
+key. `@revoked` in front says the key must not be believed any more; such a line may lack the name. `highest`
+is what was last seen of each model, to notice a rollback.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+
+from weightshare.errors import PinError, WeightshareError
+from weightshare.manifest.statement import FINGERPRINT, NAME
+from weightshare.manifest.text import quoted, unsafe_character
+from weightshare.trust.keys import KEY_TYPE, PublicKey, parse_fingerprint
+from weightshare.units import MAX_JSON_INTEGER
+
+NAMESPACE = "weightshare"
+
+_GLOB = re.compile(r"[A-Za-z0-9._/*?\[\]!-]{1,200}")
+_MODEL_ID = re.compile(r"[A-Za-z0-9._-]{1,96}/[A-Za-z0-9._-]{1,96}")
+_SINCE = re.compile(r"\s+since=(\d{4}-\d{2}-\d{2})\Z", re.ASCII)
+_OPTION = re.compile(r'([a-z-]+)=("[^"]*"|[^\s"]+)(?:\s+|\Z)')
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A publisher the user knows.
+
+    Attributes:
+        name: what the user calls them; empty only for a revoked key.
+        fingerprint: `SHA256:…` of their key.
+        key: the key, None when pinned by fingerprint alone (a release then brings it along).
+        models: globs of model ids they may publish; `*` crosses `/`.
+        added: the day they were pinned.
+        via: how the user came by the key: `github:acme`, `fetch`.
+        revoked: whether the key must not be believed.
+        highest: the highest sequence seen, by model id.
+    """
+
+    name: str
+    fingerprint: str
+    key: PublicKey | None = None
+    models: tuple[str, ...] = ("*",)
+    added: date = date.min
+    via: str = ""
+    revoked: bool = False
+    highest: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem is not None:
+            raise PinError(f"The publisher {quoted(self.name, 60)} cannot be pinned: {problem}.")
+
+    def _problem(self) -> str | None:
+        if not NAME.fullmatch(self.name) and not (self.revoked and not self.name):
+            return "a name has letters, digits and . _ -, and begins with a letter or digit"
+        if not FINGERPRINT.fullmatch(self.fingerprint):
+            return f"{quoted(self.fingerprint, 60)} is no fingerprint"
+        if self.key is not None and self.key.fingerprint != self.fingerprint:
+            return f"the fingerprint {self.fingerprint} is not its key's, {self.key.fingerprint}"
+        if not self.models or not all(_GLOB.fullmatch(glob) for glob in self.models):
+            return "models are globs such as acme/*"
+        if '"' in self.via or unsafe_character(self.via):
+            return "its origin holds a quote or a control character"
+        for model, sequence in self.highest.items():
+            if not _MODEL_ID.fullmatch(model) or not 0 <= sequence <= MAX_JSON_INTEGER:
+                return f"{quoted(model, 60)}={sequence} is no model and sequence"
+        return None
+
+    def render(self) -> str:
+        """The pin as a line of the file, without its line feed."""
+        words = ["@revoked"] if self.revoked else []
+        if self.name:
+            words.append(self.name)
+        words += [f'namespaces="{NAMESPACE}"', f'models="{",".join(self.models)}"']
+        if self.added != date.min:
+            words.append(f"added={self.added.isoformat()}")
+        if self.via:
+            words.append(f'via="{self.via}"')
+        if self.highest:
+            seen = ",".join(f"{model}={sequence}" for model, sequence in sorted(self.highest.items()))
+            words.append(f'highest="{seen}"')
+        words.append(self.key.openssh if self.key is not None else self.fingerprint)
+        return " ".join(words)
+
+    @classmethod
+    def parse(cls, line: str) -> Pin:
+        """Read one line.
+
+        Raises:
+            ValueError: it is malformed; the text says how.
+        """
+        try:
+            return _parse(line.strip())
+        except WeightshareError as error:
+            raise ValueError(error.message.rstrip(".")) from error
+
+
+def _parse(line: str) -> Pin:
+    marker = re.match(r"@(\S*)\s*", line)
+    if marker is not None and marker[1] != "revoked":
+        raise ValueError(f"the marker {quoted(marker[0].strip(), 20)} is unknown; there is only @revoked")
+    rest = line[marker.end() :] if marker is not None else line
+    name = ""
+    first = rest.partition(" ")[0]
+    if "=" not in first and first != KEY_TYPE and not first.startswith(("SHA256:", "sk-", "ssh-", "ecdsa-")):
+        name, rest = first, rest[len(first) :].lstrip()
+    options: dict[str, str] = {}
+    while match := _OPTION.match(rest):
+        if match[1] in options:
+            raise ValueError(f"{match[1]} is there twice")
+        options[match[1]] = match[2].removeprefix('"').removesuffix('"')
+        rest = rest[match.end() :]
+    fingerprint, key, since = _key(rest.strip())
+    if since and "added" not in options:
+        options["added"] = since
+    if NAMESPACE not in options.pop("namespaces", NAMESPACE).split(","):
+        raise ValueError(f'the key is not for namespaces="{NAMESPACE}"')
+    pin = Pin(
+        name=name,
+        fingerprint=fingerprint,
+        key=key,
+        models=tuple(options.pop("models", "*").split(",")),
+        added=date.fromisoformat(options.pop("added", date.min.isoformat())),
+        via=options.pop("via", ""),
+        revoked=marker is not None,
+        highest=MappingProxyType(_highest(options.pop("highest", ""))),
+    )
+    if options:
+        raise ValueError(f"the option {quoted(next(iter(options)), 30)} is unknown")
+    return pin
+
+
+def _key(text: str) -> tuple[str, PublicKey | None, str]:
+    """Fingerprint, key and the date of a `since=` that stands where a comment would."""
+    match = _SINCE.search(text)
+    since = match[1] if match else ""
+    text = text[: match.start()] if match else text
+    if text.startswith("SHA256:"):
+        return parse_fingerprint(text), None, since
+    key = PublicKey.parse(text)
+    return key.fingerprint, key, since
+
+
+def _highest(text: str) -> dict[str, int]:
+    seen: dict[str, int] = {}
+    for item in filter(None, text.split(",")):
+        model, _, sequence = item.partition("=")
+        if not re.fullmatch(r"[0-9]{1,16}", sequence) or model in seen:
+            raise ValueError(f"{quoted(item, 60)} in highest is no model=sequence, or there twice")
+        seen[model] = int(sequence)
+    return seen

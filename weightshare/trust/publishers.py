@@ -1,0 +1,229 @@
+"""The publishers a user knows: pinned keys, and the highest sequence seen of each model.
+
+The file is the root of all trust here, so it is read strictly (a malformed line stops everything and is
+named), and written whole: to a temporary file, synced, and renamed, under a lock. It can be edited by hand;
+comments are not kept by the next change.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from weightshare.errors import PinError, StoreError
+from weightshare.trust.pins import Pin
+
+__all__ = ["KnownPublishers", "Pin", "update"]
+
+_HEADER = "# Publishers this user trusts, one a line; see `weightshare trust --help`.\n"
+_MAX_FILE = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPublishers:
+    """The pins, in the order of the file. Immutable: a change gives another one."""
+
+    pins: tuple[Pin, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> KnownPublishers:
+        """Read the file's text.
+
+        Raises:
+            StoreError: a line is malformed; its fact `line` is the number, from 1.
+        """
+        pins: list[Pin] = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            try:
+                pins.append(Pin.parse(line))
+            except ValueError as error:
+                raise StoreError(
+                    f"Line {number} of the known publishers is malformed: {error}.",
+                    hint="Mend or remove that line; nothing is trusted while it cannot be read.",
+                    line=number,
+                ) from error
+        return cls(tuple(pins))
+
+    @classmethod
+    def load(cls, path: Path) -> KnownPublishers:
+        """Read the file; one that is not there is empty.
+
+        Raises:
+            StoreError: it cannot be read, or a line is malformed.
+        """
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE + 1)
+        except FileNotFoundError:
+            return cls()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+        if len(data) > _MAX_FILE:
+            raise StoreError(f"{path} is too large to be a list of publishers.")
+        try:
+            return cls.parse(data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{path} is not UTF-8 at byte {error.start}.") from error
+
+    def render(self) -> str:
+        """The file's text."""
+        return _HEADER + "".join(f"{pin.render()}\n" for pin in self.pins)
+
+    def save(self, path: Path) -> None:
+        """Write the file (0600) in one step; after a crash there is the old one or the new one.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(self.render().encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    Path(temporary).unlink()
+                raise
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise StoreError(f"{path} could not be written: {error.strerror}.") from error
+
+    def find(self, fingerprint: str) -> Pin | None:
+        """The pin of a key; a revoked one before any other."""
+        found = [pin for pin in self.pins if pin.fingerprint == fingerprint]
+        return next((pin for pin in found if pin.revoked), found[0] if found else None)
+
+    def named(self, name: str) -> tuple[Pin, ...]:
+        """All pins of a name; letter case does not count, lest `Acme` pass beside `acme`."""
+        return tuple(pin for pin in self.pins if pin.name and pin.name.casefold() == name.casefold())
+
+    def add(self, pin: Pin, replace: bool = False) -> KnownPublishers:
+        """The publishers with one more; what was seen of the same key before is kept.
+
+        Args:
+            pin: the publisher.
+            replace: whether to drop what is pinned under this name or for this key.
+
+        Raises:
+            PinError: the name is pinned with another key, or the key under another name, or it is revoked.
+        """
+        others = [p for p in self.named(pin.name) if p.fingerprint != pin.fingerprint]
+        same = [p for p in self.pins if p.fingerprint == pin.fingerprint]
+        if not replace and not pin.revoked:
+            if others:
+                raise PinError(
+                    f"{pin.name} is pinned with another key, {others[0].fingerprint}.",
+                    hint="If they told you of a new key by a way you trust, add --replace.",
+                    name=pin.name,
+                    pinned=others[0].fingerprint,
+                    fingerprint=pin.fingerprint,
+                )
+            for known in same:
+                if known.revoked:
+                    raise PinError(
+                        f"The key {pin.fingerprint} is revoked.",
+                        hint="A revoked key is believed again only with --replace.",
+                        name=pin.name,
+                        fingerprint=pin.fingerprint,
+                    )
+                if known.name.casefold() != pin.name.casefold():
+                    raise PinError(
+                        f"The key {pin.fingerprint} is pinned under the name {known.name}.",
+                        hint=f"Use that name, or remove it first: weightshare trust remove {known.name}",
+                        name=known.name,
+                        fingerprint=pin.fingerprint,
+                    )
+        dropped = {id(known) for known in ([*others, *same] if replace else same)}
+        kept = tuple(known for known in self.pins if id(known) not in dropped)
+        return KnownPublishers((*kept, _merged(pin, same)))
+
+    def remove(self, name: str) -> KnownPublishers:
+        """The publishers without a name; a fingerprint serves as a name too.
+
+        Raises:
+            PinError: nobody of that name is pinned.
+        """
+        gone = {id(pin) for pin in (*self.named(name), *(p for p in self.pins if p.fingerprint == name))}
+        if not gone:
+            raise PinError(f"{name} is not pinned.", hint="weightshare trust list", name=name)
+        return KnownPublishers(tuple(pin for pin in self.pins if id(pin) not in gone))
+
+    def with_highest(self, name: str, model_id: str, sequence: int) -> KnownPublishers:
+        """The publishers, with a sequence noted as seen for a model of this name; it never falls."""
+        pins = []
+        for pin in self.pins:
+            if pin.name == name and not pin.revoked and sequence > pin.highest.get(model_id, -1):
+                pin = replace(pin, highest=MappingProxyType({**pin.highest, model_id: sequence}))
+            pins.append(pin)
+        return KnownPublishers(tuple(pins))
+
+
+def update(path: Path, change: Callable[[KnownPublishers], KnownPublishers]) -> KnownPublishers:
+    """Read, change and write the file under a lock, so that two processes do not undo each other.
+
+    Args:
+        path: the file.
+        change: gives the publishers to write for those that were read.
+
+    Raises:
+        StoreError: the file is malformed, or the disk refuses.
+    """
+    with _locked(path):
+        before = KnownPublishers.load(path)
+        after = change(before)
+        if after != before:
+            after.save(path)
+        return after
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be locked: {error.strerror}.") from error
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _merged(pin: Pin, same: list[Pin]) -> Pin:
+    highest = dict(pin.highest)
+    key = pin.key
+    for known in same:
+        key = key or known.key
+        for model, sequence in known.highest.items():
+            highest[model] = max(sequence, highest.get(model, 0))
+    return replace(pin, key=key, highest=MappingProxyType(highest))
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

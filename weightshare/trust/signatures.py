@@ -1,0 +1,40 @@
+"""Which keys' signatures in an envelope hold. It says nothing of whether anybody trusts them.
+
+A `keyid` only says which pinned key to try; nothing is believed for it. A key that signs twice counts once.
+"""
+
+from __future__ import annotations
+
+from weightshare.errors import KeyFileError
+from weightshare.manifest.envelope import Envelope, Signature
+from weightshare.trust.keys import PublicKey
+from weightshare.trust.publishers import KnownPublishers
+
+
+def sound_keys(envelope: Envelope, known: KnownPublishers) -> list[PublicKey]:
+    """The distinct keys whose signature over the envelope's PAE bytes holds, in the envelope's order.
+
+    Args:
+        envelope: as parsed.
+        known: whose pinned keys are tried beside the one that a signature brings along.
+    """
+    message = envelope.pae()
+    pinned = [pin.key for pin in known.pins if pin.key is not None]
+    sound: dict[PublicKey, None] = {}
+    for signature in envelope.signatures:
+        if len(signature.sig) != 64:  # another algorithm's; not ours to judge
+            continue
+        for key in _candidates(signature, pinned):
+            if key in sound or key.verify(signature.sig, message):
+                sound.setdefault(key)
+                break
+    return list(sound)
+
+
+def _candidates(signature: Signature, pinned: list[PublicKey]) -> list[PublicKey]:
+    candidates = sorted(pinned, key=lambda key: key.fingerprint != signature.keyid)
+    try:
+        carried = [PublicKey.parse(signature.public_key)] if signature.public_key else []
+    except KeyFileError:
+        carried = []
+    return carried + candidates
