@@ -1,9 +1,9 @@
 """The gate: what a release must show before a weight byte is fetched, written or loaded.
 
-Bytes in, verdict out, in this order: `check_info` (the info dictionary is the one the magnet names, and safe),
-`verify` (the manifest is signed by a publisher the user knows), `match` (the torrent holds exactly the files
-that were signed), `judge` (nothing in it is refused by policy). Each step raises; none turns into a warning
-what has to be proven.
+Bytes in, verdict out, in this order. `check_info`: the info dictionary is the one the magnet names, and safe.
+`verify`: the manifest is signed by a publisher the user knows. `match`: the torrent holds exactly the files that
+were signed. `judge`: nothing in it is refused by policy. Each step raises; none turns into a warning what has to
+be proven.
 """
 
 from __future__ import annotations
