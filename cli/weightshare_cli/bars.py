@@ -1,0 +1,110 @@
+"""Bars on a terminal; the only module that imports rich, and only there."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from weightshare.progress import Phase, Progress
+from weightshare.units import format_duration, format_rate, format_size
+from weightshare_cli import output
+
+
+class _Sizes(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        done = format_size(task.completed)
+        return Text(f"{done} of {format_size(task.total)}" if task.total else done)
+
+
+class _Pace(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["pace"])
+
+
+class _Display(RichProgress):
+    """rich's table of bars, with the reason for a stall in a line of its own below."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.note:
+            yield Text(f"          {self.note}", style="yellow", no_wrap=True, overflow="ellipsis")
+
+
+class Bars:
+    """One bar for each step; they go when the command ends, as its result says all that matters."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, soft_wrap=False, highlight=False, markup=False)
+        self._display: _Display | None = None
+        self._phase: Phase | None = None
+        self._task = TaskID(0)
+        self._line = False
+
+    def show(self, progress: Progress) -> None:
+        """Move the step's bar."""
+        display = self._open()
+        if progress.phase is not self._phase:
+            for task in display.tasks:
+                display.update(task.id, visible=False)
+            self._task = display.add_task(f"{progress.phase:<9}", total=progress.total, pace="")
+            self._phase = progress.phase
+        display.note = output.clean(progress.note)
+        display.update(
+            self._task, completed=progress.done, total=progress.total or None, pace=_pace(progress)
+        )
+
+    def status(self, line: str) -> None:
+        """Overwrite the one line with another."""
+        self._end()
+        room = max(20, self._console.width - 1)
+        sys.stderr.write(f"\r\x1b[2K{line[:room]}")
+        sys.stderr.flush()
+        self._line = True
+
+    def close(self) -> None:
+        """Take the bars away, and end the status line."""
+        self._end()
+        if self._line:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+            self._line = False
+
+    def _open(self) -> _Display:
+        if self._display is None:
+            self._display = _Display(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=None),
+                _Sizes(),
+                _Pace(),
+                console=self._console,
+                transient=True,
+                refresh_per_second=8,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                expand=True,
+                get_time=time.monotonic,
+            )
+            self._display.start()
+        return self._display
+
+    def _end(self) -> None:
+        if self._display is not None:
+            self._display.stop()
+            self._display, self._phase = None, None
+
+
+def _pace(progress: Progress) -> str:
+    parts = [format_rate(progress.rate)]
+    if progress.peers is not None:
+        parts.append(output.count(progress.peers, "peer"))
+    if progress.eta is not None and progress.done < (progress.total or 0):
+        parts.append(f"{format_duration(progress.eta)} to go")
+    return "  ".join(parts)

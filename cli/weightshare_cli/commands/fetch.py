@@ -1,0 +1,169 @@
+"""`weightshare fetch`: a link becomes proven files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from weightshare.units import format_duration, format_rate, format_size
+from weightshare_cli import options, output, progress
+from weightshare_cli.home import home_of
+from weightshare_cli.options import Settings
+from weightshare_cli.sources import given
+
+if TYPE_CHECKING:
+    from weightshare.api.results import Fetched, StrangerInfo
+
+
+@click.command(
+    "fetch",
+    cls=options.Command,
+    short_help="Fetch a release, its publisher proven before the first weight byte.",
+    examples=[
+        (
+            "fetch by magnet link; quote it, a shell acts on the & in it",
+            "weightshare fetch 'magnet:?xt=urn:btmh:1220…'",
+        ),
+        ("into a folder of your choice", "weightshare fetch 'magnet:?xt=…' ./m7b"),
+        ("the link from a file or a pipe", "weightshare fetch - < link.txt"),
+        (
+            "only some files, at 12 MiB a second",
+            "weightshare fetch m7b.torrent --include '*.json' --max-down 12M",
+        ),
+        (
+            "in a script, from a publisher not pinned before",
+            "weightshare fetch 'magnet:?xt=…' --trust SHA256:…",
+        ),
+    ],
+)
+@click.argument("source")
+@click.argument("directory", metavar="[DIR]", required=False, type=options.FOLDER)
+@options.trust
+@click.option(
+    "--include", cls=options.Option, metavar="GLOB", multiple=True, help="Only files that match. Repeatable."
+)
+@click.option(
+    "--exclude",
+    cls=options.Option,
+    metavar="GLOB",
+    multiple=True,
+    help="All but files that match. Repeatable.",
+)
+@click.option(
+    "--allow-pickle",
+    cls=options.Option,
+    is_flag=True,
+    help="Accept files that can run code when loaded (.bin, .pt, …).",
+)
+@click.option(
+    "--force", cls=options.Option, is_flag=True, help="Replace different files that stand in the way."
+)
+@options.network
+@options.peers
+@options.port
+@options.max_down
+@options.max_up
+@options.timeout
+@options.common
+@click.pass_obj
+def command(
+    settings: Settings,
+    source: str,
+    directory: Path | None,
+    trust: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    allow_pickle: bool,
+    force: bool,
+    network: str,
+    peers: tuple[tuple[str, int], ...],
+    port: int | None,
+    max_down: int,
+    max_up: int,
+    timeout: float,
+) -> None:
+    """Fetch SOURCE into the store, or into DIR, and print the folder's path.
+
+    SOURCE is a magnet link, a v2 info-hash, a .torrent (file or URL), a weightshare.json, or - to read one
+    from stdin. The publisher is proven before the first weight byte is asked for, and every byte before its
+    file gets its name. Interrupted, the same command resumes.
+    """
+    from weightshare.api.fetching import fetch
+
+    with given(source) as source, progress.reporter(settings) as observe:
+        asking = _can_ask(settings)
+
+        def confirm(stranger: StrangerInfo) -> bool:
+            with observe.paused():
+                return _ask(stranger)
+
+        fetched = fetch(
+            source,
+            directory,
+            home=home_of(settings),
+            trust=trust,
+            confirm=confirm if asking else None,
+            include=include,
+            exclude=exclude,
+            allow_pickle=allow_pickle,
+            network=network,
+            port=port,
+            peers=peers,
+            max_down=max_down,
+            max_up=max_up,
+            timeout=timeout,
+            force=force,
+            observe=observe,
+        )
+    if settings.json:
+        output.say_json(fetched.to_json())
+        return
+    _show(fetched, settings)
+
+
+def _show(fetched: Fetched, settings: Settings) -> None:
+    output.warn(fetched.warnings)
+    if not settings.quiet:
+        taken = fetched.received
+        sources = [
+            f"{format_size(size)} {name}"
+            for size, name in (
+                (taken.swarm, "from peers"),
+                (taken.hub, "from the Hub"),
+                (taken.reused, "already here"),
+            )
+            if size
+        ]
+        moved = taken.swarm + taken.hub
+        pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
+        output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")
+        output.note(
+            f"{output.count(fetched.files, 'file')}, {format_size(fetched.bytes)}, every byte proven; "
+            f"{', '.join(sources) or 'nothing to fetch'}, in {format_duration(fetched.seconds)}{pace}"
+        )
+        if not fetched.complete:
+            output.note("Only the files you asked for; the release has more.")
+    output.say_path(fetched.path)
+
+
+def _can_ask(settings: Settings) -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty() and not settings.json and not settings.quiet
+
+
+def _ask(stranger: StrangerInfo) -> bool:
+    output.note("You do not know this publisher yet.")
+    output.note("")
+    for name, value in (
+        ("fingerprint", stranger.fingerprint),
+        ("says it is", stranger.claimed_name),
+        ("release", stranger.release),
+        ("size", f"{format_size(stranger.bytes)} in {output.count(stranger.files, 'file')}"),
+    ):
+        output.note(f"  {name:<12} {value}")
+    output.note("")
+    output.note("Compare the fingerprint with one from a place the publisher controls, not with")
+    output.note("the page that gave you the link. Nothing has been fetched but the manifest.")
+    return click.confirm("Trust this key from now on?", default=False, err=True)

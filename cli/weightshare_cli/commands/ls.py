@@ -1,0 +1,66 @@
+"""`weightshare ls`: the releases on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from weightshare.units import format_size
+from weightshare_cli import options, output
+from weightshare_cli.home import home_of
+from weightshare_cli.options import Settings
+
+if TYPE_CHECKING:
+    from weightshare.api.results import ListedRelease
+
+
+@click.command(
+    "ls",
+    cls=options.Command,
+    short_help="List the releases on this machine.",
+    examples=[
+        ("what is here", "weightshare ls"),
+        ("with publishers and info-hashes", "weightshare ls --verbose"),
+        ("paths for a script", "weightshare ls --json"),
+    ],
+)
+@options.common
+@click.pass_obj
+def command(settings: Settings) -> None:
+    """List the releases on this machine: those you published and those you fetched."""
+    from weightshare.api.library import ls
+
+    releases = ls(home=home_of(settings))
+    if settings.json:
+        output.say_json({"releases": [release.to_json() for release in releases]})
+        return
+    if settings.verbose:
+        for release in releases:
+            _describe(release)
+    else:
+        output.table([_row(release) for release in releases], right=(1,))
+    if not releases and not settings.quiet:
+        output.note("No releases here yet; weightshare fetch and weightshare publish bring some.")
+
+
+def _row(release: ListedRelease) -> tuple[str, ...]:
+    return release.release, format_size(release.bytes), _state(release), str(release.path)
+
+
+def _state(release: ListedRelease) -> str:
+    state = release.kind if release.complete else "incomplete"
+    return f"{state}, seeding" if release.seeding else state
+
+
+def _describe(release: ListedRelease) -> None:
+    output.say(release.release)
+    output.facts(
+        [
+            ("publisher", output.who(release.publisher, release.publisher_name)),
+            ("size", format_size(release.bytes)),
+            ("state", _state(release)),
+            ("info-hash v2", release.info_hash_v2),
+            ("path", str(release.path)),
+        ]
+    )

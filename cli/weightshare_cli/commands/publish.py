@@ -1,0 +1,207 @@
+"""`weightshare publish`: a folder becomes a signed release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from weightshare.units import format_duration, format_rate, format_size
+from weightshare_cli import options, output, progress
+from weightshare_cli.home import home_of
+from weightshare_cli.options import Settings
+from weightshare_cli.passphrase import known
+
+if TYPE_CHECKING:
+    from weightshare.api.results import Published
+
+
+@click.command(
+    "publish",
+    cls=options.Command,
+    short_help="Check, hash and sign a checkpoint; print its magnet link.",
+    examples=[
+        (
+            "publish a folder and keep serving it",
+            "weightshare publish ./model --name acme/m7b --license Apache-2.0 --seed",
+        ),
+        (
+            "sign with the SSH key you have",
+            "weightshare publish ./model --name acme/m7b --key ~/.ssh/id_ed25519",
+        ),
+        (
+            "a link that works before the first peer does",
+            "weightshare publish ./model --name acme/m7b --torrent-url https://acme.example/m7b.torrent",
+        ),
+    ],
+)
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--name", cls=options.Option, required=True, metavar="ORG/MODEL", help="What the release is called."
+)
+@click.option(
+    "--version", cls=options.Option, default="1", show_default=True, help="Which release of the model it is."
+)
+@options.shared(
+    "--license",
+    setting="license",
+    section="Options",
+    metavar="SPDX",
+    help_text="Licence, such as Apache-2.0.",
+)
+@click.option("--summary", cls=options.Option, default="", metavar="TEXT", help="One line about the release.")
+@options.shared(
+    "--key",
+    setting="key",
+    section="Options",
+    metavar="NAME|FILE",
+    help_text="Sign with this key. Default: the only one there is.",
+)
+@click.option(
+    "--sequence",
+    cls=options.Option,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Position among the model's releases. Default: the time.",
+)
+@click.option(
+    "--tracker", "trackers", cls=options.Option, metavar="URL", multiple=True, help="Tracker. Repeatable."
+)
+@click.option(
+    "--web-seed",
+    "web_seeds",
+    cls=options.Option,
+    metavar="URL",
+    multiple=True,
+    help="HTTP server that has the files too. Repeatable.",
+)
+@click.option(
+    "--torrent-url",
+    "torrent_urls",
+    cls=options.Option,
+    metavar="URL",
+    multiple=True,
+    help="Where you will put the .torrent; goes into the magnet. Repeatable.",
+)
+@click.option(
+    "--piece-length",
+    cls=options.Option,
+    callback=options.size,
+    metavar="SIZE",
+    help="Power of two from 16K: 1M, 4M. Default: by total size.",
+)
+@click.option(
+    "--v2-only", cls=options.Option, is_flag=True, help="No BitTorrent v1 half; older clients cannot join."
+)
+@click.option(
+    "--v1-twin", cls=options.Option, is_flag=True, help="Also write a plain v1 .torrent, for old clients."
+)
+@click.option(
+    "--allow-pickle",
+    cls=options.Option,
+    is_flag=True,
+    help="Publish files that can run code when loaded (.bin, .pt, …).",
+)
+@click.option(
+    "--out",
+    cls=options.Option,
+    type=options.FOLDER,
+    metavar="DIR",
+    help="Also put .torrent and manifest here.",
+)
+@click.option(
+    "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
+)
+@options.network
+@options.port
+@options.max_up
+@options.common
+@click.pass_obj
+def command(
+    settings: Settings,
+    directory: Path,
+    name: str,
+    version: str,
+    license: str | None,
+    summary: str,
+    key: str | None,
+    sequence: int | None,
+    trackers: tuple[str, ...],
+    web_seeds: tuple[str, ...],
+    torrent_urls: tuple[str, ...],
+    piece_length: int | None,
+    v2_only: bool,
+    v1_twin: bool,
+    allow_pickle: bool,
+    out: Path | None,
+    keep_seeding: bool,
+    network: str,
+    port: int | None,
+    max_up: int,
+) -> None:
+    """Check, hash and sign the checkpoint in DIR, and print its magnet link.
+
+    DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
+    leave the folder, names that other systems cannot store, and safetensors files with a bad header.
+    """
+    from weightshare.api.publishing import publish
+
+    with progress.reporter(settings) as observe:
+
+        def passphrase() -> str:
+            with observe.paused():
+                return known()
+
+        made = publish(
+            directory,
+            name,
+            version=version,
+            license=license,
+            summary=summary,
+            key=key,
+            passphrase=passphrase,
+            trackers=trackers,
+            web_seeds=web_seeds,
+            torrent_urls=torrent_urls,
+            piece_length=piece_length,
+            v2_only=v2_only,
+            v1_twin=v1_twin,
+            allow_pickle=allow_pickle,
+            sequence=sequence,
+            out=out,
+            home=home_of(settings),
+            observe=observe,
+        )
+    if settings.json:
+        output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
+    else:
+        _show(made, settings, keep_seeding=keep_seeding)
+    if keep_seeding:
+        from weightshare_cli.serving import serve
+
+        serve(settings, (made.release,), network=network, port=port, max_up=max_up, published=made.to_json())
+
+
+def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
+    output.warn(made.warnings)
+    pace = f" ({format_rate(made.bytes / made.seconds)})" if made.seconds >= 0.1 else ""
+    output.say(made.release)
+    output.facts(
+        [
+            ("files", f"{made.files:,}, {format_size(made.bytes)}"),
+            ("publisher", output.who(made.publisher, made.publisher_name)),
+            ("info-hash v2", made.info_hash_v2),
+            ("info-hash v1", made.info_hash_v1),
+            ("manifest", str(made.manifest)),
+            ("torrent", str(made.torrent)),
+            ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
+            ("took", format_duration(made.seconds) + pace),
+        ]
+    )
+    output.say()
+    output.say(output.quoted(made.magnet))
+    if not settings.quiet and not keep_seeding:
+        output.note("")
+        output.note("Nobody can fetch it until you serve it:")
+        output.note(f"  weightshare seed {output.quoted(made.release)}")

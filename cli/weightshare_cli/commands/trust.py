@@ -1,0 +1,121 @@
+"""`weightshare trust`: the publishers whose releases you accept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from weightshare_cli import options, output
+from weightshare_cli.home import home_of
+from weightshare_cli.options import Settings
+
+if TYPE_CHECKING:
+    from weightshare.trust.publishers import Pin
+
+
+@click.group(
+    "trust",
+    cls=options.Group,
+    short_help="Say which publishers you know.",
+    examples=[
+        ("trust a publisher by the fingerprint on their site", "weightshare trust add acme SHA256:…"),
+        ("whom do I trust?", "weightshare trust list"),
+    ],
+)
+@options.common
+def command() -> None:
+    """Say which publishers you know.
+
+    A release is accepted only when a key you have pinned here signed it. Take fingerprints from a place the
+    publisher controls, not from where you found the magnet link.
+    """
+
+
+@command.command(
+    "add",
+    examples=[
+        ("by fingerprint", "weightshare trust add acme SHA256:…"),
+        ("by public key file", "weightshare trust add acme acme.pub"),
+        ("for some of their models only", "weightshare trust add acme acme.pub --models 'acme/m7*'"),
+    ],
+)
+@click.argument("name")
+@click.argument("key", metavar="SHA256:…|FILE.pub")
+@click.option(
+    "--models",
+    cls=options.Option,
+    metavar="GLOB",
+    multiple=True,
+    help="Accept the key for these models only. Repeatable.",
+)
+@click.option(
+    "--replace",
+    cls=options.Option,
+    is_flag=True,
+    help="Give a name that is pinned another key; the old one goes.",
+)
+@options.common
+@click.pass_obj
+def add(settings: Settings, name: str, key: str, models: tuple[str, ...], replace: bool) -> None:
+    """Pin the publisher NAME to a key, named by its fingerprint or its public key file."""
+    from weightshare.api import identity
+
+    pin = identity.trust_add(name, key, models=models or ("*",), replace=replace, home=home_of(settings))
+    if settings.json:
+        output.say_json(_json(pin))
+        return
+    output.say(f"{pin.name}  {pin.fingerprint}")
+    if not settings.quiet:
+        output.note(f"Releases of {pin.name} are now accepted when this key signed them.")
+
+
+@command.command("list", examples=[("every pinned publisher", "weightshare trust list")])
+@options.common
+@click.pass_obj
+def list_(settings: Settings) -> None:
+    """List the pinned publishers."""
+    from weightshare.api import identity
+
+    pins = identity.trust_list(home_of(settings))
+    if settings.json:
+        output.say_json({"publishers": [_json(pin) for pin in pins]})
+        return
+    output.table([(pin.name, pin.fingerprint, _remark(pin)) for pin in pins])
+    if not pins and not settings.quiet:
+        output.note("No publishers yet; weightshare trust add NAME SHA256:… pins one.")
+
+
+@command.command("remove", examples=[("trust acme no more", "weightshare trust remove acme")])
+@click.argument("name")
+@options.common
+@click.pass_obj
+def remove(settings: Settings, name: str) -> None:
+    """Forget the publisher NAME; releases already here stay."""
+    from weightshare.api import identity
+
+    identity.trust_remove(name, home_of(settings))
+    if settings.json:
+        output.say_json({"name": name, "removed": True})
+        return
+    output.say(f"{name} is not trusted any more.")
+
+
+def _remark(pin: Pin) -> str:
+    parts = ["REVOKED"] if pin.revoked else []
+    if pin.models != ("*",):
+        parts.append("for " + ", ".join(pin.models))
+    parts.append(f"since {pin.added!s}")
+    return ", ".join(parts)
+
+
+def _json(pin: Pin) -> dict[str, object]:
+    return {
+        "name": pin.name,
+        "fingerprint": pin.fingerprint,
+        "public_key": pin.key.openssh if pin.key else None,
+        "models": list(pin.models),
+        "added": str(pin.added),
+        "via": pin.via,
+        "revoked": pin.revoked,
+    }

@@ -1,0 +1,303 @@
+"""What the commands share: settings, option types, groups of options, and the shape of a help page.
+
+A value comes from the flag, else from the environment (`WEIGHTSHARE_…`), else from `config.toml` in the
+home folder, else from the default. click does the looking up: the configuration file is handed to it as its
+map of defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from weightshare.errors import UsageError
+from weightshare.progress import Progress
+from weightshare.units import parse_size
+
+if TYPE_CHECKING:
+    from click.types import OptionHelpExtra
+
+F = TypeVar("F", bound=Callable[..., Any])
+Example = tuple[str, str]
+"""What it does, and the words to type."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """What holds for one call of the program, wherever on the line it was said.
+
+    Attributes:
+        json: print one JSON object, and errors as JSON.
+        quiet: no progress.
+        verbose: say more, tracebacks of bugs included.
+        home: the folder named by flag or environment, None for the default one.
+        verb: the command that runs, for messages.
+        last: the last progress report of a long step, so that an interruption can say how far it came.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    home: Path | None = None
+    verb: str = ""
+    last: Progress | None = field(default=None, repr=False)
+
+
+class Option(click.Option):
+    """An option that knows the section of the help page it belongs to."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
+        """What stands in brackets; ranges are left to the text, where they can be said in words."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+class Command(click.Command):
+    """A command whose help page has its options in sections and ends with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The command's own options first, then those it shares."""
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        write_examples(formatter, self.examples)
+
+
+class Group(click.Group):
+    """A command with commands of its own (`keys`, `trust`)."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs, then the shared options."""
+        self.format_commands(ctx, formatter)
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        write_examples(formatter, self.examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Iterable[Example]) -> None:
+    """The section that ends every help page; commands are never wrapped, so they can be copied."""
+    formatter.write_paragraph()
+    formatter.write("Examples:\n")
+    for meaning, words in examples:
+        formatter.write(f"  # {meaning}\n  {words}\n")
+
+
+def _write_options(
+    parameters: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
+) -> None:
+    sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Network": [], "Common": []}
+    for parameter in parameters:
+        record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
+        if record is not None:
+            section = parameter.section if isinstance(parameter, Option) else "Common"
+            sections[section].append(record)
+    wide = max(len(names) for rows in sections.values() for names, _ in rows)
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl([(f"{names:<{wide}}", text) for names, text in rows])
+
+
+def size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Bytes, or bytes a second: `800K`, `12M`; a callback of options that take one.
+
+    Raises:
+        click.BadParameter: the text is no size.
+    """
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except UsageError as error:
+        raise click.BadParameter(f"{error.message} {error.hint}", ctx, parameter) from error
+
+
+def addresses(
+    ctx: click.Context, parameter: click.Parameter, values: Sequence[str]
+) -> tuple[tuple[str, int], ...]:
+    """`HOST:PORT` each, with IPv6 addresses in brackets; a callback of options that take some.
+
+    Raises:
+        click.BadParameter: a text is no address.
+    """
+    return tuple(_address(ctx, parameter, value) for value in values)
+
+
+def _address(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or (":" in host and not bracketed):
+        raise click.BadParameter(
+            f"{value!r} is no HOST:PORT, such as 192.0.2.7:6881 or [2001:db8::7]:6881.", ctx, parameter
+        )
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise click.BadParameter(f"{port!r} is no port; expected 1 to 65535.", ctx, parameter)
+    return (host[1:-1] if bracketed else host), int(port)
+
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _note(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def callback(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        settings = ctx.find_object(Settings)
+        if settings is not None and value:
+            setattr(settings, name, True)
+
+    return callback
+
+
+def _home(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    """Take the home folder and, for a command that will run, its configuration file as defaults."""
+    settings = ctx.find_object(Settings)
+    if settings is None or ctx.resilient_parsing:
+        return
+    said = ctx.get_parameter_source(parameter.name or "home") is click.core.ParameterSource.COMMANDLINE
+    if value is not None and (said or settings.home is None):
+        settings.home = value
+    if isinstance(ctx.command, click.Group):
+        return
+    from weightshare_cli import config
+
+    settings.verb = ctx.command.name or ""
+    ctx.default_map = config.load(settings.home)
+
+
+def _stack(decorators: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _flag(*names: str, keep: str, help_text: str) -> Callable[[F], F]:
+    return click.option(
+        *names,
+        cls=Option,
+        section="Common",
+        is_flag=True,
+        expose_value=False,
+        callback=_note(keep),
+        help=help_text,
+    )
+
+
+def common(function: F) -> F:
+    """The options every command takes, before the verb or after it; they end up in `Settings`."""
+    return _stack(
+        (
+            _flag("--json", keep="json", help_text="Print one JSON object on stdout; errors too."),
+            _flag("--quiet", "-q", keep="quiet", help_text="No progress."),
+            _flag("--verbose", "-v", keep="verbose", help_text="Say more; show the traceback of a bug."),
+            click.option(
+                "--home",
+                cls=Option,
+                section="Common",
+                type=FOLDER,
+                envvar="WEIGHTSHARE_HOME",
+                is_eager=True,
+                expose_value=False,
+                callback=_home,
+                help="Folder of keys, known publishers and releases.",
+                show_envvar=True,
+            ),
+        )
+    )(function)
+
+
+def shared(
+    *names: str, setting: str, help_text: str, section: str = "Network", **kwargs: Any
+) -> Callable[[F], F]:
+    """An option that the environment and `config.toml` may set too, there under the name `setting`."""
+    return click.option(
+        *names,
+        cls=Option,
+        section=section,
+        envvar="WEIGHTSHARE_" + setting.upper().replace("-", "_"),
+        help=help_text,
+        **kwargs,
+    )
+
+
+network = shared(
+    "--network",
+    setting="network",
+    type=click.Choice(["public", "lan", "local"]),
+    default="public",
+    show_default=True,
+    help_text="How far packets may go: anywhere, private addresses, this machine.",
+    metavar="public|lan|local",
+    show_envvar=True,
+)
+port = shared(
+    "--port",
+    setting="port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help_text="Listen here; 0 takes any free port.",
+)
+peers = click.option(
+    "--peer",
+    "peers",
+    cls=Option,
+    section="Network",
+    callback=addresses,
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Also ask this peer, for as long as it takes. Repeatable.",
+)
+max_down = shared(
+    "--max-down",
+    setting="max-down",
+    callback=size,
+    metavar="RATE",
+    default="0",
+    help_text="Cap on what comes in, bytes a second: 800K, 12M. 0: none.",
+)
+max_up = shared(
+    "--max-up",
+    setting="max-up",
+    callback=size,
+    metavar="RATE",
+    default="0",
+    help_text="Cap on what goes out. 0: none.",
+)
+timeout = shared(
+    "--timeout",
+    setting="timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=300.0,
+    help_text="Give up (exit 5) after so long without any progress. 0 waits for ever. Default 300.",
+)
+trust = click.option(
+    "--trust",
+    cls=Option,
+    metavar="SHA256:…",
+    multiple=True,
+    help="Trust this key if its publisher is unknown, and remember it. Repeatable.",
+)

@@ -1,0 +1,118 @@
+"""Everything that reaches stdout, and how text from others is made safe to show.
+
+Names, summaries and paths in a manifest are chosen by whoever made it. On a terminal an escape sequence in
+one could repaint the line above it, and a bidirectional override could swap a file's ending, so whatever is
+not plainly printable is shown as an escape.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+WIDTH = 80
+"""What the output is laid out for; a narrower terminal gets less."""
+
+
+def width() -> int:
+    """Columns to wrap at."""
+    return max(40, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def clean(text: str, *, keep: str = "") -> str:
+    r"""The text, what is not printable in it as escapes (`\x1b`, `\u202e`), but for those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in "\n\r\t":
+        return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}[char]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def quoted(text: str) -> str:
+    """The text as a POSIX shell takes it, control characters shown as escapes."""
+    return shlex.quote(clean(text))
+
+
+def columns_of(text: str) -> int:
+    """Columns that a text takes on a terminal: wide characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def say(line: str = "") -> None:
+    """A line of the result, on stdout; control characters in it are escaped."""
+    click.echo(clean(line))
+
+
+def say_path(path: Path) -> None:
+    """A path alone on a line of stdout: exact where a program reads it, escaped where a person does."""
+    if sys.stdout.isatty():
+        say(str(path))
+        return
+    click.echo(os.fsencode(path))
+
+
+def say_json(value: object) -> None:
+    """One JSON object on one line of stdout, flushed."""
+    click.echo(json.dumps(value, allow_nan=False))
+
+
+def note(line: str) -> None:
+    """A line beside the result, on stderr."""
+    click.echo(clean(line), err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """What the user should know although it worked, on stderr."""
+    from weightshare_cli.errors import paragraph
+
+    for warning in warnings:
+        click.echo(paragraph("warning", warning), err=True)
+
+
+def facts(rows: Sequence[tuple[str, str | None]]) -> None:
+    """Name and value, one pair a line, values aligned; a row without a value is left out."""
+    shown = [(name, value) for name, value in rows if value]
+    wide = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        say(f"  {name:<{wide}}  {value}")
+
+
+def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = (), indent: str = "") -> None:
+    """Rows with aligned columns; those in `right` are aligned to the right, the last one is never padded."""
+    rows = [[clean(cell) for cell in row] for row in rows]
+    rights = set(right)
+    if not rows:
+        return
+    wide = [max(columns_of(row[index]) for row in rows) for index in range(len(rows[0]))]
+    for row in rows:
+        cells = []
+        for index, cell in enumerate(row):
+            space = " " * (wide[index] - columns_of(cell))
+            cells.append(space + cell if index in rights else cell + space)
+        say((indent + "  ".join(cells)).rstrip())
+
+
+def who(publisher: str, name: str | None) -> str:
+    """A publisher for a reader: the pinned name if there is one, and always the fingerprint."""
+    return f"{name} ({publisher})" if name else f"{publisher} (not pinned)"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 file`, `12 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,122 @@
+"""Serving until stopped: what `seed` and `publish --seed` share."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from weightshare.units import format_rate, format_size
+from weightshare_cli import output, progress
+from weightshare_cli.home import home_of
+from weightshare_cli.options import Settings
+
+if TYPE_CHECKING:
+    from weightshare.api.results import SeedStatus
+
+
+def serve(
+    settings: Settings,
+    releases: Sequence[str],
+    *,
+    trust: Sequence[str] = (),
+    network: str,
+    port: int | None = None,
+    peers: Sequence[tuple[str, int]] = (),
+    max_down: int = 0,
+    max_up: int = 0,
+    published: dict[str, object] | None = None,
+) -> None:
+    """Seed until Ctrl-C or SIGTERM, which is its normal end.
+
+    The first line on stdout says that it listens and where, flushed at once, so that a program can wait for
+    it. With JSON the last one sums up, with what `published` holds in it.
+    """
+    from weightshare.api.seeding import seed
+
+    stop = threading.Event()
+    began = time.monotonic()
+    with progress.reporter(settings) as observe:
+
+        def listening(bound: int, serving: tuple[str, ...]) -> None:
+            with observe.paused():
+                _say_listening(settings, bound, serving)
+
+        def status(now: SeedStatus) -> None:
+            observe.status(describe(now))
+
+        with _stopping(stop):
+            last = seed(
+                tuple(releases),
+                home=home_of(settings),
+                trust=tuple(trust),
+                network=network,
+                port=port,
+                peers=tuple(peers),
+                max_down=max_down,
+                max_up=max_up,
+                on_listening=listening,
+                on_status=status,
+                observe=observe,
+                stop=stop,
+            )
+    if settings.json:
+        output.say_json(
+            (published or {})
+            | {
+                "event": "stopped",
+                "port": last.port,
+                "releases": list(last.releases),
+                "uploaded": last.uploaded,
+                "seeded_seconds": round(time.monotonic() - began, 3),
+            }
+        )
+    elif not settings.quiet:
+        output.note(f"stopped; {format_size(last.uploaded)} given")
+
+
+def describe(status: SeedStatus) -> str:
+    """How a seeder stands, as one line."""
+    return (
+        f"seeding   {output.count(len(status.releases), 'release')}, {output.count(status.peers, 'peer')}, "
+        f"{format_rate(status.up_rate)} up, {format_size(status.uploaded)} given"
+    )
+
+
+def _say_listening(settings: Settings, port: int, releases: tuple[str, ...]) -> None:
+    if settings.json:
+        output.say_json({"event": "listening", "port": port, "releases": list(releases)})
+        return
+    output.say(f"listening on port {port}, serving {output.count(len(releases), 'release')}; Ctrl-C ends it")
+    for release in releases:
+        output.say(f"  {release}")
+    sys.stdout.flush()
+
+
+class _stopping:  # noqa: N801  a context manager, used like a function
+    """While inside, a signal asks for the end instead of raising; a second one raises."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._ask)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
