@@ -1,4 +1,7 @@
-"""What the verbs return. `to_json` gives the documented keys; more may be added, none removed within a major version."""
+"""What the verbs return.
+
+`to_json` gives the documented keys; more may be added, none is removed within a major version.
+"""
 
 from __future__ import annotations
 

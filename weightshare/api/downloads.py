@@ -1,0 +1,82 @@
+"""Small files by HTTP: a `.torrent`, a manifest. Bounded in size and time, and inside the network that was allowed."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPMessage
+from typing import IO
+from urllib.parse import urlsplit
+
+from weightshare import __version__
+from weightshare.errors import DownloadError
+from weightshare.swarm.networks import Network, allows_host
+from weightshare.units import format_duration, format_size
+
+_TIMEOUT = 15.0
+_CHUNK = 1 << 16
+
+
+def download(url: str, network: Network, *, limit: int, timeout: float = _TIMEOUT) -> bytes:
+    """Fetch a small file.
+
+    Args:
+        url: `http` or `https`.
+        network: hosts outside it are refused, redirects included.
+        limit: largest body taken, in bytes.
+        timeout: seconds for the whole of it.
+
+    Raises:
+        DownloadError: refused, unreachable, too large or too slow.
+    """
+    _check(url, network)
+    opener = urllib.request.build_opener(_Redirects(network))
+    request = urllib.request.Request(url, headers={"User-Agent": f"weightshare/{__version__}"})  # noqa: S310
+    deadline = time.monotonic() + timeout
+    body = bytearray()
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            while chunk := answer.read(_CHUNK):
+                body += chunk
+                if len(body) > limit:
+                    raise _failed(url, f"it is larger than {format_size(limit)}")
+                if time.monotonic() > deadline:
+                    raise _failed(url, f"it took longer than {format_duration(timeout)}")
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _failed(url, str(reason)) from error
+    return bytes(body)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        _check(newurl, self._network)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check(url: str, network: Network) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _failed(url, "only http and https are fetched")
+    if not allows_host(network, parts.hostname):
+        raise _failed(url, f"its host lies outside the network allowed ({network})")
+
+
+def _failed(url: str, reason: str) -> DownloadError:
+    return DownloadError(
+        f"{url} could not be fetched: {reason}.",
+        hint="Check the address and the connection, or fetch by the magnet link.",
+        url=url,
+    )

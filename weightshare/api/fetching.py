@@ -1,0 +1,401 @@
+"""`fetch`: from a pasted link to proven files.
+
+    source -> metadata -> [gate: info dict, manifest, publisher, tree, policy] -> space -> pieces -> proof -> names
+
+Until the gate has passed, one file is asked for (the manifest) and it lies in a scratch folder that goes away with any
+failure. After it, whatever happens, what arrived is kept and the same command resumes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from weightshare.api.placing import Plan, plan_landing
+from weightshare.api.results import Fetched, Received
+from weightshare.api.sources import Target, resolve
+from weightshare.api.trusting import Confirm, Decision, Trustee
+from weightshare.content.landing import Landing, clear_staging
+from weightshare.content.prover import Prover
+from weightshare.content.receipts import Receipt, load_receipts, save_receipts
+from weightshare.content.store import Home, Record, Store
+from weightshare.errors import DiskError
+from weightshare.files import write_atomically
+from weightshare.manifest.metainfo import HashedFile, Info, build_torrent
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.pieces import PieceMap
+from weightshare.progress import Observer, Phase, Progress, ignore
+from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.networks import Network
+from weightshare.swarm.session import Peer, Session
+from weightshare.trust import gate
+
+_GATE_FOLDER = "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for, beside the source."""
+
+    directory: Path | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_pickle: bool
+    force: bool
+    timeout: float
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came through the gate."""
+
+    info: Info
+    decision: Decision
+    warnings: tuple[str, ...]
+
+
+def fetch(
+    source: str,
+    directory: str | Path | None = None,
+    *,
+    home: Home | None = None,
+    trust: Sequence[str] = (),
+    confirm: Confirm | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allow_pickle: bool = False,
+    network: str = Network.PUBLIC,
+    port: int | None = None,
+    peers: Sequence[Peer] = (),
+    max_down: int = 0,
+    max_up: int = 0,
+    timeout: float = 300.0,
+    force: bool = False,
+    observe: Observer = ignore,
+) -> Fetched:
+    """Fetch a release, proving its publisher before the first weight byte and every byte before its final name.
+
+    Args:
+        source: a magnet link, a v2 info-hash, a `.torrent` or signed manifest by path or URL.
+        directory: the folder the files land in; None chooses one in `home`.
+        home: where records, pins and, by default, files are kept.
+        trust: fingerprints (`SHA256:…`) to pin if the publisher is unknown.
+        confirm: asks the user about an unknown publisher; None where nobody can be asked.
+        include: globs of paths to fetch; none means all.
+        exclude: globs of paths to leave out.
+        allow_pickle: accept files that run code when loaded.
+        network: `public`, `lan` or `local`.
+        port: where to listen.
+        peers: addresses to dial, again and again while they are away.
+        max_down: cap in bytes a second, 0 for none.
+        max_up: likewise.
+        timeout: longest time without any progress in seconds, 0 for ever.
+        force: replace files that stand in the way.
+        observe: told how it goes.
+
+    Raises:
+        TrustError, IntegrityError, RefusedContentError: the gate refused; nothing was kept.
+        NetworkError: too little came in time; resumable.
+        StoreError: the disk or another process stands in the way; resumable.
+    """
+    began = time.monotonic()
+    home = home or Home.default()
+    reach = Network(network)
+    trustee = Trustee(home, trust, confirm)
+    place = Path(directory).expanduser().absolute() if directory is not None else None
+    wish = Wish(place, tuple(include), tuple(exclude), allow_pickle, force, timeout, tuple(peers))
+    target = resolve(source, reach)
+    job = _Fetch(home, trustee, wish, target, observe)
+    whole = job.already_here(began)
+    if whole is not None:
+        return whole
+    with Session(network=reach, port=port, max_down=max_down, max_up=max_up) as session:
+        return job.run(session, began)
+
+
+class _Fetch:
+    """One fetch, step by step."""
+
+    def __init__(self, home: Home, trustee: Trustee, wish: Wish, target: Target, observe: Observer) -> None:
+        self._home = home
+        self._store = Store(home)
+        self._trustee = trustee
+        self._wish = wish
+        self._target = target
+        self._observe = observe
+        self._record = self._earlier()
+
+    def already_here(self, began: float) -> Fetched | None:
+        """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
+        record = self._record
+        if record is None or not record.complete or self._wish.include or self._wish.exclude:
+            return None
+        receipts = load_receipts(self._store.folder(record) / "receipts.json")
+        passed = self._gate_offline(record)
+        files = passed.decision.verified.manifest.files if passed else ()
+        if passed is None or any(
+            entry.path not in receipts or not receipts[entry.path].still_holds(record.path / entry.path)
+            for entry in files
+        ):
+            return None
+        self._trustee.remember(passed.decision)
+        return self._result(
+            passed,
+            record,
+            sum(entry.size for entry in files),
+            len(files),
+            Received(reused=record.bytes),
+            began,
+        )
+
+    def run(self, session: Session, began: float) -> Fetched:
+        """Fetch what is not here yet."""
+        passed = self._gate_offline(self._record) if self._record is not None else None
+        if passed is None:
+            with self._gate_live(session) as (live, transfer):
+                return self._bring(session, live, transfer, began)
+        return self._bring(session, passed, None, began)
+
+    # ---- the gate
+
+    def _gate_offline(self, record: Record) -> Passed | None:
+        """The gate once more over what an earlier run saved; None if that is not complete."""
+        try:
+            info = (self._store.folder(record) / "info").read_bytes()
+            envelope = (self._store.folder(record) / MANIFEST_NAME).read_bytes()
+        except OSError:
+            return None
+        return self._pass(gate.check_info(info, self._target.v2_hash), envelope)
+
+    @contextmanager
+    def _gate_live(self, session: Session) -> Iterator[tuple[Passed, Transfer]]:
+        """Metadata and manifest from the swarm, into a scratch folder that does not outlive a failure."""
+        scratch_root = self._home.path / _GATE_FOLDER
+        scratch_root.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=scratch_root))
+        torrent = None
+        try:
+            if self._target.torrent is not None:
+                gate.check_info(self._target.torrent.info.raw, self._target.v2_hash)
+                torrent = session.add_info(
+                    self._target.torrent.info.raw,
+                    scratch,
+                    trackers=self._target.magnet.trackers,
+                    peers=(*self._target.magnet.peers, *self._wish.peers),
+                )
+            else:
+                torrent = session.add_magnet(self._target.magnet, scratch, self._wish.peers)
+            transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
+            raw = self._target.torrent.info.raw if self._target.torrent is not None else transfer.metadata()
+            info = gate.check_info(raw, self._target.v2_hash)
+            passed = self._pass(info, transfer.manifest(info, scratch))
+            yield passed, transfer
+        finally:
+            if torrent is not None:
+                session.remove(torrent)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _pass(self, info: Info, envelope: bytes) -> Passed:
+        """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""
+        decision = self._trustee.decide(envelope, expect_publisher=self._target.magnet.publisher)
+        gate.match(info, decision.verified)
+        policy = gate.Policy(allow_pickle=self._wish.allow_pickle)
+        warnings = gate.judge(decision.verified, self._trustee.known, policy)
+        return Passed(info, decision, (*self._target.notes, *decision.verified.warnings, *warnings))
+
+    # ---- after the gate
+
+    def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
+        record = self._record or self._new_record(passed)
+        with self._store.lock(record), ExitStack() as stack:
+            plan = plan_landing(
+                passed.info,
+                passed.decision.verified,
+                record,
+                self._store.folder(record),
+                include=self._wish.include,
+                exclude=self._wish.exclude,
+                force=self._wish.force,
+                observe=self._observe,
+            )
+            self._store.keep(record, envelope=passed.decision.verified.envelope)
+            state = self._store.folder(record)
+            _write(state / "info", passed.info.raw)
+            self._trustee.remember(passed.decision)
+            prover = stack.enter_context(Prover(passed.info.piece_length))
+            landing = stack.enter_context(
+                Landing(
+                    PieceMap(passed.info),
+                    plan.spans,
+                    plan.staging / passed.info.name,
+                    prover,
+                    lambda data: _write(state / "resume", data),
+                )
+            )
+            plan.staging.mkdir(parents=True, exist_ok=True)
+            swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
+            receipts = landing.promote(record.path)
+            return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
+
+    def _transfer(
+        self,
+        session: Session,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        state: Path,
+        live: Transfer | None,
+    ) -> int:
+        """Bring the planned files; returns the file bytes taken from the swarm."""
+        if not plan.spans:
+            return 0
+        manifest_size = len(passed.decision.verified.envelope)
+        unclean = state / "running"
+        thorough = unclean.exists()
+        unclean.touch()
+        if live is not None and not plan.has_staged:
+            transfer = live
+            transfer.move(plan.staging)
+        else:
+            if live is not None:
+                session.remove(live.torrent)
+            torrent = session.add_info(
+                passed.info.raw,
+                plan.staging,
+                resume=_read(state / "resume"),
+                trackers=self._target.magnet.trackers,
+                peers=(*self._target.magnet.peers, *self._wish.peers),
+            )
+            transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
+            transfer.check(plan.size, thorough=thorough or not (state / "resume").exists())
+            manifest_size = 0
+        transfer.torrent.open_sources((), self._target.magnet.web_seeds)
+        try:
+            transfer.fetch(passed.info, [span.position for span in plan.spans], landing)
+        except BaseException:
+            if transfer.suspend(landing):
+                unclean.unlink(missing_ok=True)
+            raise
+        received = transfer.received()
+        session.remove(transfer.torrent)
+        return max(0, received - manifest_size)
+
+    def _finish(
+        self,
+        record: Record,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        receipts: dict[str, Receipt],
+        swarm_bytes: int,
+        began: float,
+    ) -> Fetched:
+        verified = passed.decision.verified
+        state = self._store.folder(record)
+        receipts = {**plan.receipts, **receipts}
+        layers = {**plan.layers, **{span.file.path: landing.layer(span.position) for span in plan.spans}}
+        complete = all(entry.path in receipts for entry in verified.manifest.files)
+        _write(record.path / MANIFEST_NAME, verified.envelope, mode=0o444)
+        save_receipts(state / "receipts.json", receipts)
+        torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
+        done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
+        self._store.keep(done, torrent=torrent)
+        clear_staging(plan.staging)
+        for name in ("resume", "running"):
+            (state / name).unlink(missing_ok=True)
+        size = sum(span.file.size for span in plan.spans) + plan.reused
+        files = len(plan.spans) + len(plan.receipts)
+        reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
+        self._observe(Progress(Phase.FETCHING, size, size))
+        return self._result(passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began)
+
+    def _result(
+        self, passed: Passed, record: Record, size: int, files: int, received: Received, began: float
+    ) -> Fetched:
+        verified = passed.decision.verified
+        return Fetched(
+            release=verified.release,
+            publisher=verified.fingerprint,
+            publisher_name=verified.publisher_name,
+            path=record.path,
+            bytes=size,
+            files=files,
+            seconds=time.monotonic() - began,
+            received=received,
+            info_hash_v2=record.info_hash_v2,
+            complete=record.complete,
+            warnings=passed.warnings,
+        )
+
+    # ---- where
+
+    def _earlier(self) -> Record | None:
+        """What an earlier run began or finished: in the folder named, or anywhere if none was."""
+        records = [
+            record
+            for record in self._store.of_hash(self._target.v2_hash.hex())
+            if self._wish.directory in (None, record.path)
+            and (record.kind == "fetched" or self._wish.directory is None)
+        ]
+        complete = [record for record in records if record.complete]
+        best = complete or records
+        return best[-1] if best else None
+
+    def _new_record(self, passed: Passed) -> Record:
+        verified = passed.decision.verified
+        model = verified.manifest.model
+        place = self._wish.directory
+        if place is None:
+            place = self._home.models / Path(*model.id.split("/")) / model.version
+            if any(other.info_hash_v2 != passed.info.v2_hash.hex() for other in self._store.at(place)):
+                place = place.with_name(f"{model.version}-{passed.info.v2_hash.hex()[:8]}")
+        return Record(
+            info_hash_v2=passed.info.v2_hash.hex(),
+            info_hash_v1=passed.info.v1_hash.hex() if passed.info.v1_hash else None,
+            release=verified.release,
+            publisher=verified.fingerprint,
+            kind="fetched",
+            path=place,
+            bytes=verified.manifest.size,
+            complete=False,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            trackers=self._target.magnet.trackers,
+            web_seeds=self._target.magnet.web_seeds,
+        )
+
+
+def _torrent(info: Info, layers: dict[str, bytes], envelope: bytes, target: Target) -> bytes:
+    """The release's `.torrent`, with the piece layers that were proven."""
+    files = [
+        HashedFile(file.path, file.size, file.pieces_root, layers.get(file.path, b""))
+        for file in info.files
+        if file.path != MANIFEST_NAME
+    ]
+    own = next(file for file in info.files if file.path == MANIFEST_NAME)
+    if own.size > info.piece_length:
+        from weightshare.api.publishing import hash_bytes
+
+        files.append(hash_bytes(MANIFEST_NAME, envelope, info.piece_length))
+    return build_torrent(info.raw, files, trackers=target.magnet.trackers, web_seeds=target.magnet.web_seeds)
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    try:
+        write_atomically(path, data, mode=mode)
+    except OSError as error:
+        raise DiskError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Check the disk; the same command resumes.",
+            path=str(path),
+        ) from error

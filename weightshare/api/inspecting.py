@@ -1,0 +1,198 @@
+"""`inspect`: what a release says of itself, with nothing heavier than the manifest brought over.
+
+The signature is checked either way; whether the signer is somebody this user knows is said, not demanded, since finding
+out is what `inspect` is for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from weightshare.api.offering import locate_envelope
+from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
+from weightshare.api.sources import Target, resolve
+from weightshare.content.safetensors_header import read_header
+from weightshare.content.store import Home, Store
+from weightshare.errors import (
+    ReleaseNotFoundError,
+    SafetensorsError,
+    WeightshareError,
+)
+from weightshare.manifest.kinds import is_code, is_pickle
+from weightshare.manifest.metainfo import Info
+from weightshare.manifest.model import Manifest
+from weightshare.progress import Observer, ignore
+from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.networks import Network
+from weightshare.swarm.session import Peer, Session
+from weightshare.trust import gate
+from weightshare.trust.gate import Examined
+from weightshare.trust.publishers import KnownPublishers
+
+
+def inspect(
+    source: str,
+    *,
+    home: Home | None = None,
+    network: str = Network.PUBLIC,
+    port: int | None = None,
+    peers: Sequence[Peer] = (),
+    timeout: float = 300.0,
+    observe: Observer = ignore,
+) -> Inspected:
+    """Read a release's manifest, from the swarm or from this disk.
+
+    Args:
+        source: what `fetch` takes, or a release, a folder or a manifest that is here.
+        home: where the store and the known publishers are.
+        network: `public`, `lan` or `local`.
+        port: where to listen.
+        peers: addresses to dial.
+        timeout: longest time without any progress in seconds, 0 for ever.
+        observe: told how it goes.
+
+    Raises:
+        TrustError: no signature, or one that does not hold.
+        IntegrityError: a manifest or torrent that does not hold, or that do not match each other.
+        NetworkError: the swarm did not deliver.
+    """
+    home = home or Home.default()
+    known = KnownPublishers.load(home.known_publishers)
+    text = source.strip()
+    local = _local_envelope(home, text)
+    if local is not None:
+        envelope, folder, hashes = local
+        return _inspected(gate.examine(envelope, known), hashes, folder)
+    target = resolve(text, Network(network))
+    info, envelope = _from_swarm(target, home, Network(network), port, peers, timeout, observe)
+    examined = gate.examine(envelope, known, expect_publisher=target.magnet.publisher)
+    gate.match(info, examined)
+    return _inspected(examined, (info.v2_hash.hex(), info.v1_hash.hex() if info.v1_hash else None), None)
+
+
+_Hashes = tuple[str | None, str | None]
+
+
+def _local_envelope(home: Home, source: str) -> tuple[bytes, Path | None, _Hashes] | None:
+    """The manifest that is meant, if it is on this disk."""
+    path = Path(source).expanduser()
+    if source.startswith(("magnet:", "http://", "https://")):
+        return None
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(1) != b"{":
+                return None
+        return path.read_bytes(), None, (None, None)
+    try:
+        envelope, folder, record = locate_envelope(Store(home), source)
+    except ReleaseNotFoundError:
+        if _looks_like_hash(source):
+            return None
+        raise
+    hashes: _Hashes = (record.info_hash_v2, record.info_hash_v1) if record else (None, None)
+    return envelope, folder, hashes
+
+
+def _looks_like_hash(text: str) -> bool:
+    return len(text) in (40, 64, 68) and all(char in "0123456789abcdef" for char in text.lower())
+
+
+def _from_swarm(
+    target: Target,
+    home: Home,
+    network: Network,
+    port: int | None,
+    peers: Sequence[Peer],
+    timeout: float,
+    observe: Observer,
+) -> tuple[Info, bytes]:
+    scratch_root = home.path / "gate"
+    scratch_root.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=scratch_root))
+    try:
+        with Session(network=network, port=port) as session:
+            if target.torrent is not None:
+                dialled = (*target.magnet.peers, *peers)
+                torrent = session.add_info(
+                    target.torrent.info.raw, scratch, trackers=target.magnet.trackers, peers=dialled
+                )
+            else:
+                torrent = session.add_magnet(target.magnet, scratch, peers)
+            transfer = Transfer(session, torrent, timeout=timeout, observe=observe)
+            raw = target.torrent.info.raw if target.torrent is not None else transfer.metadata()
+            info = gate.check_info(raw, target.v2_hash)
+            envelope = transfer.manifest(info, scratch)
+            session.remove(torrent)
+            return info, envelope
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Inspected:
+    manifest = examined.manifest
+    tensors, warnings = _tensors(manifest, folder)
+    if not examined.trusted:
+        warnings.insert(
+            0, "the publisher is not one you know: the signature holds, but anybody can make a key"
+        )
+    weights = manifest.weights
+    return Inspected(
+        release=manifest.release,
+        publisher=examined.signer.fingerprint,
+        publisher_name=examined.publisher_name,
+        claimed_name=manifest.publisher.name,
+        trusted=examined.trusted,
+        info_hash_v2=hashes[0],
+        info_hash_v1=hashes[1],
+        torrent_name=manifest.torrent.name,
+        piece_length=manifest.torrent.piece_length,
+        hybrid=manifest.torrent.hybrid,
+        sequence=manifest.model.sequence,
+        released=manifest.model.released,
+        summary=manifest.model.summary,
+        license=manifest.license.spdx if manifest.license else None,
+        source=f"{manifest.source.hub}@{manifest.source.revision}" if manifest.source else None,
+        weights_format=weights.format if weights else None,
+        parameters=weights.parameters if weights else None,
+        dtypes=weights.dtypes if weights else (),
+        files=tuple(
+            InspectedFile(
+                path=entry.path,
+                size=entry.size,
+                sha256=entry.sha256.hex(),
+                pieces_root=entry.pieces_root.hex() if entry.pieces_root else None,
+                media_type=entry.media_type,
+                note="pickle" if is_pickle(entry.path) else "code" if is_code(entry.path) else "",
+            )
+            for entry in manifest.files
+        ),
+        bytes=manifest.size,
+        tensors=tensors,
+        warnings=tuple(warnings),
+    )
+
+
+def _tensors(manifest: Manifest, folder: Path | None) -> tuple[tuple[InspectedTensor, ...], list[str]]:
+    """Tensor names as the shards on this disk have them; the bytes are not proven here, and it is said."""
+    found: list[InspectedTensor] = []
+    warnings: list[str] = []
+    if folder is None:
+        return (), warnings
+    for entry in manifest.files:
+        path = folder / entry.path
+        if not entry.path.endswith(".safetensors") or not path.is_file():
+            continue
+        try:
+            header = read_header(path, entry.path)
+        except (SafetensorsError, WeightshareError, OSError) as error:
+            warnings.append(str(error))
+            continue
+        found.extend(
+            InspectedTensor(tensor.name, tensor.dtype, tensor.shape, entry.path) for tensor in header.tensors
+        )
+    if found:
+        warnings.append("tensors are as the files on this disk say; `weightshare verify` proves the bytes")
+    return tuple(found), warnings

@@ -1,0 +1,111 @@
+"""`ls` and `rm`: what the store holds, and taking something out of it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from weightshare.api.results import ListedRelease, Removed
+from weightshare.content.landing import clear_staging
+from weightshare.content.store import STAGING, Home, Record, Store
+from weightshare.errors import DiskError, StoreLockedError
+from weightshare.manifest.envelope import Envelope
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.statement import parse
+from weightshare.trust.publishers import KnownPublishers
+
+
+def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
+    """All releases of the store, oldest first."""
+    home = home or Home.default()
+    store = Store(home)
+    known = KnownPublishers.load(home.known_publishers)
+    listed = []
+    for record in store.records():
+        pin = known.find(record.publisher)
+        listed.append(
+            ListedRelease(
+                release=record.release,
+                publisher=record.publisher,
+                publisher_name=pin.name if pin else None,
+                path=record.path,
+                bytes=record.bytes,
+                complete=record.complete,
+                seeding=_is_locked(store, record),
+                kind=record.kind,
+                info_hash_v2=record.info_hash_v2,
+            )
+        )
+    return tuple(listed)
+
+
+def rm(release: str, *, home: Home | None = None) -> Removed:
+    """Forget a release, and delete the files that `fetch` brought unless another release uses them.
+
+    Files that were published from a folder of the user's are never deleted.
+
+    Raises:
+        ReleaseNotFoundError, AmbiguousReleaseError: not here, or not the only one.
+        StoreLockedError: another process works on it.
+        DiskError: a file cannot be deleted.
+    """
+    home = home or Home.default()
+    store = Store(home)
+    record = store.find(release)
+    deleted = kept = freed = 0
+    with store.lock(record), store.seeding_lock(record):
+        paths = _paths(store, record)
+        if record.kind == "published":
+            kept = len(paths)
+        else:
+            others = {
+                other.path / path
+                for other in store.records()
+                if other.id != record.id
+                for path in _paths(store, other)
+            }
+            for path in paths:
+                place = record.path / path
+                if not place.is_file():
+                    continue
+                if place in others:
+                    kept += 1
+                    continue
+                size = place.stat().st_size
+                try:
+                    place.unlink()
+                except OSError as error:
+                    raise DiskError(
+                        f"{place} cannot be deleted: {error.strerror or error}.",
+                        hint="Check the folder's permissions, then run the same command again.",
+                        path=str(place),
+                    ) from error
+                deleted, freed = deleted + 1, freed + size
+            clear_staging(record.path / STAGING / record.info_hash_v2[:16])
+            _prune(record.path, paths, home.models)
+        store.forget(record)
+    return Removed(record.release, record.path, deleted, kept, freed)
+
+
+def _paths(store: Store, record: Record) -> list[str]:
+    """The release's paths, its manifest's own included. The manifest was verified when the record was made."""
+    manifest = parse(Envelope.parse(store.envelope(record)).payload)
+    return [*(entry.path for entry in manifest.files), MANIFEST_NAME]
+
+
+def _prune(root: Path, paths: list[str], models: Path) -> None:
+    """Remove the folders that are empty now: the release's own, and above it only those that are ours."""
+    folders = {root, *(folder for folder in root.parents if models in folder.parents)}
+    for path in paths:
+        folders.update(folder for folder in (root / path).parents if root in folder.parents)
+    for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _is_locked(store: Store, record: Record) -> bool:
+    try:
+        with store.seeding_lock(record):
+            return False
+    except StoreLockedError:
+        return True

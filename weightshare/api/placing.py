@@ -1,0 +1,178 @@
+"""Where the files of a fetch go, which of them are there already, and whether there is room for the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from weightshare.content.hashing import hash_files
+from weightshare.content.landing import clear_staging
+from weightshare.content.receipts import Receipt, load_receipts
+from weightshare.content.store import STAGING, Record
+from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
+from weightshare.manifest.metainfo import Info
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.pieces import PieceMap, Span
+from weightshare.progress import Observer
+from weightshare.trust.gate import VerifiedManifest
+from weightshare.units import MIB, format_size
+
+_RESERVE = 16 * MIB  # resume data, the torrent, the file system's own needs
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be fetched.
+
+    Attributes:
+        spans: the files to bring.
+        staging: where they lie until proven; on the same file system as the destination.
+        has_staged: an earlier run left something there.
+        receipts: of the files that are in place already, proven just now or before.
+        layers: their piece layers, by path.
+        reused: their bytes.
+    """
+
+    spans: tuple[Span, ...]
+    staging: Path
+    has_staged: bool
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    layers: dict[str, bytes] = field(default_factory=dict)
+    reused: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files to bring."""
+        return sum(span.file.size for span in self.spans)
+
+
+def plan_landing(
+    info: Info,
+    verified: VerifiedManifest,
+    record: Record,
+    state: Path,
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    force: bool,
+    observe: Observer,
+) -> Plan:
+    """Decide what to fetch into `record.path`.
+
+    Args:
+        info: the torrent.
+        verified: the manifest that it matches.
+        record: the release at its place.
+        state: the record's folder.
+        include: globs; none means all files.
+        exclude: globs, applied after `include`.
+        force: replace files that stand in the way.
+        observe: told how the look at existing files goes.
+
+    Raises:
+        UsageError: the globs leave nothing.
+        FileInTheWayError: a file that is not this release's stands where one must land.
+        NoSpaceError: the disk is too small for what is missing.
+    """
+    spans = [
+        span
+        for span in PieceMap(info).spans
+        if span.file.path != MANIFEST_NAME and _chosen(span.file.path, include, exclude)
+    ]
+    if not spans:
+        raise UsageError(
+            f"No file of {verified.release} is left by --include and --exclude.",
+            hint="`weightshare inspect` lists the files; globs are matched against the whole path.",
+        )
+    staging = record.path / STAGING / record.info_hash_v2[:16]
+    receipts, layers = _in_place(spans, info.piece_length, record, state, force=force, observe=observe)
+    missing = tuple(span for span in spans if span.file.path not in receipts)
+    has_staged = (staging / info.name).exists()
+    plan = Plan(
+        missing,
+        staging,
+        has_staged,
+        receipts,
+        layers,
+        sum(span.file.size for span in spans if span.file.path in receipts),
+    )
+    try:
+        _check_space(plan, info.name, record.path)
+    except NoSpaceError:
+        if not has_staged:
+            clear_staging(staging)
+        raise
+    return plan
+
+
+def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    wanted = not include or any(fnmatchcase(path, glob) for glob in include)
+    return wanted and not any(fnmatchcase(path, glob) for glob in exclude)
+
+
+def _in_place(
+    spans: Sequence[Span],
+    piece_length: int,
+    record: Record,
+    state: Path,
+    *,
+    force: bool,
+    observe: Observer,
+) -> tuple[dict[str, Receipt], dict[str, bytes]]:
+    """The files that stand under their final names with the right bytes; hashed now, whatever a receipt says."""
+    ours = load_receipts(state / "receipts.json")
+    here = [span for span in spans if (record.path / span.file.path).is_file()]
+    sized = [span for span in here if (record.path / span.file.path).stat().st_size == span.file.size]
+    hashes = hash_files(
+        [(record.path / span.file.path, span.file.size) for span in sized],
+        piece_length,
+        hybrid=False,
+        observe=observe,
+    )
+    receipts, layers = {}, {}
+    for span, found in zip(sized, hashes, strict=True):
+        if found.pieces_root == span.file.pieces_root:
+            path = record.path / span.file.path
+            receipts[span.file.path] = Receipt.of(path, span.file.pieces_root)
+            layers[span.file.path] = found.piece_layer
+    in_the_way = [
+        span.file.path for span in here if span.file.path not in receipts and span.file.path not in ours
+    ]
+    if in_the_way and not force:
+        raise FileInTheWayError(
+            f"Other files stand where the release must land, in {record.path}: {', '.join(in_the_way[:10])}.",
+            hint="Choose another folder, move them away, or replace them with --force.",
+            path=str(record.path),
+            paths=in_the_way,
+        )
+    return receipts, layers
+
+
+def _check_space(plan: Plan, name: str, destination: Path) -> None:
+    staged = sum(_allocated(plan.staging / name / span.file.path) for span in plan.spans)
+    needed = max(0, plan.size - staged) + (_RESERVE if plan.spans else 0)
+    folder = destination
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise NoSpaceError(
+            f"{destination} has {format_size(free)} free, and {format_size(needed)} are needed.",
+            hint="Make space, name another folder, or take fewer files with --include.",
+            path=str(destination),
+            needed=needed,
+            free=free,
+        )
+
+
+def _allocated(path: Path) -> int:
+    """Bytes that a staged file takes on the disk already; sparse parts do not count."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    blocks = getattr(found, "st_blocks", None)
+    return found.st_size if blocks is None else min(found.st_size, blocks * 512)

@@ -1,0 +1,166 @@
+"""The engine's alerts as plain events.
+
+libtorrent's alert objects die at the next `pop_alerts`, so every value that is needed is copied out here and nothing
+else of them is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import libtorrent as lt
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to the torrent with this key (see `key_of`); an empty key is the session itself."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataReceived(Event):
+    """The info dictionary is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRefused(Event):
+    """A peer's metadata had the right hash, or not, and could not be used."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(Event):
+    """What is on disk was compared with the hashes; transfers may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceFinished(Event):
+    """A piece arrived and passed its hash; its bytes may not be readable from disk yet."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRefused(Event):
+    """A piece failed its hash and is asked for again."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFlushed(Event):
+    """What was finished when the flush was asked for can be read from disk now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageMoved(Event):
+    """The files lie in the new folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSaved(Event):
+    """Resume data, ready to be written."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeFailed(Event):
+    """There is no resume data to save just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRejected(Event):
+    """The resume data did not fit what is on disk; the engine checks the files instead."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed(Event):
+    """The disk refused: `code` is an errno."""
+
+    path: str
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentFailed(Event):
+    """The engine gave the torrent up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerFailed(Event):
+    """A tracker did not answer, or said no."""
+
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenFailed(Event):
+    """An address or port could not be listened on."""
+
+    endpoint: str
+    reason: str
+
+
+def key_of(hashes: lt.info_hash_t) -> str:
+    """The key of a torrent: its v2 info-hash in hex, or the v1 one where there is no other."""
+    return str(hashes.v2) if hashes.has_v2() else str(hashes.v1)
+
+
+def translate(alerts: Iterable[lt.alert]) -> list[Event]:
+    """Events for those alerts that matter here, in their order."""
+    events = []
+    for alert in alerts:
+        event = _translate(alert)
+        if event is not None:
+            events.append(event)
+    return events
+
+
+def _translate(alert: lt.alert) -> Event | None:
+    match alert:
+        case lt.listen_failed_alert():
+            return ListenFailed("", f"{alert.address}:{alert.port}", alert.error.message())
+        case lt.piece_finished_alert():
+            return PieceFinished(_key(alert), int(alert.piece_index))
+        case lt.hash_failed_alert():
+            return PieceRefused(_key(alert), int(alert.piece_index))
+        case lt.cache_flushed_alert():
+            return CacheFlushed(_key(alert))
+        case lt.metadata_received_alert():
+            return MetadataReceived(_key(alert))
+        case lt.metadata_failed_alert():
+            return MetadataRefused(_key(alert), alert.error.message())
+        case lt.torrent_checked_alert():
+            return Checked(_key(alert))
+        case lt.storage_moved_alert():
+            return StorageMoved(_key(alert))
+        case lt.storage_moved_failed_alert():
+            return FileFailed(_key(alert), alert.file_path(), alert.error.value(), alert.error.message())
+        case lt.save_resume_data_alert():
+            return ResumeSaved(_key(alert), bytes(lt.write_resume_data_buf(alert.params)))
+        case lt.save_resume_data_failed_alert():
+            return ResumeFailed(_key(alert))
+        case lt.fastresume_rejected_alert():
+            return ResumeRejected(_key(alert), alert.message())
+        case lt.file_error_alert():
+            return FileFailed(_key(alert), alert.filename(), alert.error.value(), alert.error.message())
+        case lt.torrent_error_alert():
+            return TorrentFailed(_key(alert), alert.error.message())
+        case lt.tracker_error_alert():
+            return TrackerFailed(_key(alert), alert.url, alert.error_message())
+        case _:
+            return None
+
+
+def _key(alert: lt.torrent_alert) -> str:
+    return key_of(alert.handle.info_hashes()) if alert.handle.is_valid() else ""

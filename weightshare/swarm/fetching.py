@@ -1,0 +1,382 @@
+"""One torrent on its way: metadata, then the manifest alone, then the files, each wait bounded and with a reason.
+
+The steps are separate so that the caller can put the gate between them: nothing but the manifest is asked for before
+`fetch` is called. A piece is reported to the sink only when its bytes can be read from disk: libtorrent's
+`piece_finished` comes earlier, so a flush is asked for and awaited first.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from weightshare.errors import DiskError, MetainfoError, NoSpaceError, WeightshareError
+from weightshare.manifest.metainfo import Info
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.pieces import PieceMap
+from weightshare.progress import Observer, Phase, Progress, ignore
+from weightshare.swarm.alerts import (
+    CacheFlushed,
+    Checked,
+    Event,
+    FileFailed,
+    MetadataReceived,
+    MetadataRefused,
+    PieceFinished,
+    ResumeFailed,
+    ResumeSaved,
+    StorageMoved,
+    TorrentFailed,
+    TrackerFailed,
+)
+from weightshare.swarm.session import Session, Torrent, same_files
+from weightshare.swarm.states import Observation, Stage, Watch
+from weightshare.units import MIB
+
+_TICK = 0.1
+_FLUSH_EVERY = 0.25
+_REPORT_EVERY = 0.2
+_DISK_WAIT = 60.0
+_SUSPEND_WAIT = 10.0
+
+_PHASES = {
+    Stage.METADATA: Phase.METADATA,
+    Stage.MANIFEST: Phase.MANIFEST,
+    Stage.CHECKING: Phase.CHECKING,
+    Stage.FETCHING: Phase.FETCHING,
+    Stage.PROVING: Phase.PROVING,
+}
+
+
+class Sink(Protocol):
+    """Who takes the pieces and proves them."""
+
+    def readable(self, pieces: Collection[int]) -> None:
+        """These pieces can be read from disk now."""
+
+    def refused(self) -> Collection[int]:
+        """Work a little; pieces that were read back and are not what they must be, to be fetched anew."""
+
+    def settled(self) -> bool:
+        """Whether all that was readable has been proven."""
+
+    def proven(self) -> int:
+        """Bytes proven so far."""
+
+    def resume_data(self, data: bytes) -> None:
+        """Keep this for the next run."""
+
+
+class Transfer:
+    """One torrent on its way.
+
+    Args:
+        session: where the torrent lives.
+        torrent: the torrent.
+        timeout: longest time without any progress in seconds, 0 for ever.
+        observe: told several times a second how it goes.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        torrent: Torrent,
+        *,
+        timeout: float,
+        observe: Observer = ignore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.session = session
+        self.torrent = torrent
+        self.timeout = timeout
+        self._observe = observe
+        self.clock = clock
+        self._troubles = ""
+        self._reported = 0.0
+
+    # ---- before the gate
+
+    def metadata(self) -> bytes:
+        """Wait for the raw info dictionary.
+
+        Raises:
+            NoPeersError, MetadataTimeoutError: it did not come in time.
+            MetainfoError: it came and the engine cannot read it.
+        """
+        watch = Watch(Stage.METADATA, self.timeout, self.clock())
+        while True:
+            for event in self.events():
+                if isinstance(event, MetadataReceived):
+                    return self.torrent.info()
+                if isinstance(event, MetadataRefused) and "hash" not in event.reason.lower():
+                    # A wrong hash is one lying peer. The right hash over something unreadable is the release itself.
+                    raise MetainfoError(
+                        f"The torrent's metadata cannot be read: {event.reason}.",
+                        hint="The magnet names a malformed or hostile torrent; nothing of it was kept.",
+                        field="info",
+                    )
+            self.look(watch, done=0, total=None)
+
+    def manifest(self, info: Info, folder: Path) -> bytes:
+        """Fetch the manifest, and nothing else, into `folder`; returns its bytes as read from there.
+
+        Raises:
+            MetainfoError: the engine sees other files than the raw file tree has.
+            NoPeersError, StalledError: it did not come in time.
+        """
+        same_files(info, self.torrent)
+        pieces = PieceMap(info)
+        span = next(span for span in pieces.spans if span.file.path == MANIFEST_NAME)
+        self.torrent.want({span.position})
+        wanted = set(span.pieces)
+        watch = Watch(Stage.MANIFEST, self.timeout, self.clock())
+        while wanted:
+            for event in self.events():
+                if isinstance(event, PieceFinished):
+                    wanted.discard(event.piece)
+            if wanted:
+                status = self.torrent.status()
+                self.look(watch, done=status.done, total=status.wanted)
+        self._flushed()
+        return (folder / info.name / MANIFEST_NAME).read_bytes()
+
+    # ---- after the gate
+
+    def move(self, folder: Path) -> None:
+        """Let the files lie in `folder` from now on."""
+        self.torrent.move(folder)
+        self.wait_for(StorageMoved, "the torrent engine to move the manifest")
+
+    def check(self, total: int, *, thorough: bool) -> None:
+        """Wait until what an earlier run left is compared with the hashes, all of it if `thorough`."""
+        if thorough:
+            self.wait_for(Checked, "the torrent engine to look at the files", limit=None, total=total)
+            self.torrent.recheck()
+        self.wait_for(Checked, "the torrent engine to check the files", limit=None, total=total)
+
+    def fetch(self, info: Info, positions: Collection[int], sink: Sink) -> None:
+        """Fetch the files at these places in the file tree and have the sink prove every piece from disk.
+
+        Raises:
+            NoPeersError, StalledError: no progress for the time allowed; resumable.
+            NoSpaceError, DiskError: the disk refused; resumable.
+        """
+        job = _Job(self, info, positions, sink)
+        job.run()
+
+    def suspend(self, sink: Sink) -> bool:
+        """Write out what is here and hand the sink its resume data, within a bounded time; whether that worked."""
+        deadline = self.clock() + _SUSPEND_WAIT
+        self.torrent.flush()
+        self.torrent.save_resume()
+        flushed = saved = False
+        while self.clock() < deadline and not (flushed and saved):
+            for event in self.session.events(_TICK):
+                if isinstance(event, CacheFlushed):
+                    flushed = True
+                elif isinstance(event, ResumeSaved):
+                    sink.resume_data(event.data)
+                    saved = True
+                elif isinstance(event, ResumeFailed):
+                    return flushed
+        return flushed and saved
+
+    def received(self) -> int:
+        """Payload bytes taken from peers in this run, each counted as often as it came."""
+        return self.torrent.status().downloaded
+
+    # ---- shared by the steps
+
+    def events(self) -> list[Event]:
+        """What happened to this torrent; the disk's and the engine's failures are raised."""
+        self.torrent.dial(self.clock())
+        events = self.session.events(_TICK)
+        for event in events:
+            if isinstance(event, FileFailed):
+                raise _disk_error(event)
+            if isinstance(event, TorrentFailed):
+                raise DiskError(
+                    f"The torrent engine stopped: {event.reason}.",
+                    hint="What arrived is kept: the same command resumes.",
+                    path="",
+                )
+            if isinstance(event, TrackerFailed):
+                self._troubles = f"tracker: {event.reason}"
+        return events
+
+    def look(
+        self,
+        watch: Watch,
+        *,
+        done: int,
+        total: int | None,
+        missing: int | None = None,
+        shown: int | None = None,
+    ) -> None:
+        """Let the watch see where the transfer stands, and tell the observer now and then."""
+        now = self.clock()
+        status = self.torrent.status()
+        note = watch.see(Observation(now, done, total, status.peers, status.seeds, missing, self._troubles))
+        if now - self._reported >= _REPORT_EVERY:
+            self._reported = now
+            self._observe(
+                Progress(
+                    _PHASES[watch.stage],
+                    done if shown is None else shown,
+                    total,
+                    watch.rate(),
+                    status.peers,
+                    note,
+                )
+            )
+
+    def _flushed(self) -> None:
+        self.torrent.flush()
+        self.wait_for(CacheFlushed, "the disk to take what arrived")
+
+    def wait_for(
+        self, kind: type[Event], what: str, *, limit: float | None = _DISK_WAIT, total: int | None = None
+    ) -> None:
+        """Wait for one kind of event; `limit` in seconds, None where only our own disk is waited for."""
+        began = self.clock()
+        watch = Watch(Stage.CHECKING, 0, began)
+        while limit is None or self.clock() - began < limit:
+            if any(isinstance(event, kind) for event in self.events()):
+                return
+            status = self.torrent.status()
+            self.look(watch, done=min(status.done, total or 0), total=total)
+        raise DiskError(
+            f"Waited {limit:.0f} s for {what}.",
+            hint="Is the disk very slow, or a network drive away? The same command resumes.",
+            path="",
+        )
+
+
+class _Job:
+    """The main loop: pieces finish, are flushed, become readable, are proven."""
+
+    def __init__(self, transfer: Transfer, info: Info, positions: Collection[int], sink: Sink) -> None:
+        self._transfer = transfer
+        self._torrent = transfer.torrent
+        self._sink = sink
+        self._positions = set(positions)
+        pieces = PieceMap(info)
+        spans = [span for span in pieces.spans if span.position in self._positions]
+        self._wanted = {piece for span in spans for piece in span.pieces}
+        self._total = sum(span.file.size for span in spans)
+        self._lengths = {piece: pieces.byte_range(piece)[2] for piece in self._wanted}
+        self._finished: set[int] = set()  # here, not known to be readable
+        self._flushing: set[int] | None = None  # finished when the flush under way was asked for
+        self._arrived: set[int] = set()
+        self._arrived_bytes = 0
+        self._flush_asked = 0.0
+        self._resume_due = 0.0
+        self._resume_asked = False
+
+    def run(self) -> None:
+        here = self._torrent.pieces()
+        self._torrent.want(self._positions)
+        self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
+        clock = self._transfer.clock
+        watch = Watch(Stage.FETCHING, self._transfer.timeout, clock())
+        self._resume_due = clock() + 1
+        while True:
+            for event in self._transfer.events():
+                self._handle(event, clock())
+            self._flush(clock())
+            again = self._sink.refused()
+            if again:
+                self._refetch(again)
+                watch = Watch(Stage.FETCHING, self._transfer.timeout, clock())
+            complete = len(self._arrived) == len(self._wanted)
+            if complete and not self._finished and self._flushing is None:
+                if self._sink.settled():
+                    return
+                if watch.stage is Stage.FETCHING:
+                    watch = Watch(Stage.PROVING, 0, clock())
+            self._save_resume(clock())
+            self._report(watch)
+
+    def _take(self, pieces: Iterable[int]) -> None:
+        for piece in pieces:
+            if piece in self._wanted and piece not in self._arrived:
+                self._arrived.add(piece)
+                self._arrived_bytes += self._lengths[piece]
+                self._finished.add(piece)
+
+    def _handle(self, event: Event, now: float) -> None:
+        if isinstance(event, PieceFinished):
+            self._take((event.piece,))
+        elif isinstance(event, CacheFlushed) and self._flushing is not None:
+            self._sink.readable(self._flushing)
+            self._flushing = None
+        elif isinstance(event, ResumeSaved):
+            self._sink.resume_data(event.data)
+            self._resume_asked = False
+            # The hash trees of unfinished files make it 2 MB a GiB: write it more seldom as it grows.
+            self._resume_due = now + max(2.0, len(event.data) / MIB)
+        elif isinstance(event, ResumeFailed):
+            self._resume_asked = False
+            self._resume_due = now + 2
+
+    def _flush(self, now: float) -> None:
+        complete = len(self._arrived) == len(self._wanted)
+        if (
+            self._finished
+            and self._flushing is None
+            and (complete or now - self._flush_asked >= _FLUSH_EVERY)
+        ):
+            self._flush_asked = now
+            self._flushing, self._finished = self._finished, set()
+            self._torrent.flush()
+
+    def _refetch(self, pieces: Collection[int]) -> None:
+        """The disk gave back other bytes than were written: have the engine check everything and fetch what is bad."""
+        for piece in pieces:
+            if piece in self._arrived:
+                self._arrived.discard(piece)
+                self._arrived_bytes -= self._lengths[piece]
+        self._torrent.recheck()
+        self._transfer.wait_for(Checked, "the torrent engine to check the files again", limit=None)
+        self._take(piece for piece, have in enumerate(self._torrent.pieces()) if have)
+
+    def _save_resume(self, now: float) -> None:
+        if not self._resume_asked and now >= self._resume_due and len(self._arrived) < len(self._wanted):
+            self._resume_asked = True
+            self._torrent.save_resume()
+
+    def _report(self, watch: Watch) -> None:
+        if watch.stage is Stage.PROVING:
+            done = self._sink.proven()
+            self._transfer.look(watch, done=done, total=self._total)
+            return
+        status = self._torrent.status()
+        # Progress is counted in payload, so that a single huge piece on its way is progress too.
+        moved = max(status.done, self._arrived_bytes)
+        missing = None
+        if status.peers and not status.seeds and not watch.rate():
+            missing = self._torrent.nobody_has(self._wanted - self._arrived)
+        self._transfer.look(
+            watch, done=moved, total=self._total, missing=missing, shown=min(moved, self._total)
+        )
+
+
+def _disk_error(event: FileFailed) -> WeightshareError:
+    hint = "What arrived is kept: the same command resumes."
+    if event.code == errno.ENOSPC or "no space" in event.reason.lower():
+        return NoSpaceError(
+            f"The disk is full: {event.path or 'a file'} could not be written.",
+            hint=f"Make space. {hint}",
+            path=event.path,
+        )
+    if event.code == errno.EDQUOT:
+        return NoSpaceError(
+            f"The disk quota is used up: {event.path}.", hint=f"Make space. {hint}", path=event.path
+        )
+    return DiskError(
+        f"The disk refused {event.path or 'a file'}: {event.reason}.", hint=hint, path=event.path
+    )

@@ -1,0 +1,363 @@
+"""One engine session, and a torrent in it. Nothing above this module sees a libtorrent object.
+
+A session listens from its first moment, speaks only to whom its network allows, and is closed within a bounded time.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import libtorrent as lt
+
+from weightshare.errors import ListenError, MetainfoError, WeightshareError
+from weightshare.manifest.magnet import Magnet
+from weightshare.manifest.metainfo import Info
+from weightshare.swarm.alerts import Event, ListenFailed, key_of, translate
+from weightshare.swarm.networks import Network, allowed_urls, allows_host
+from weightshare.swarm.settings import address_filter, session_settings
+
+Peer = tuple[str, int]
+
+_REDIAL = 2.0
+_LISTEN_WAIT = 3.0
+_OWN_FLAGS = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentStatus:
+    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second."""
+
+    state: str
+    done: int
+    wanted: int
+    downloaded: int
+    uploaded: int
+    down_rate: float
+    up_rate: float
+    peers: int
+    seeds: int
+    error: str
+    halted: bool
+
+
+class Torrent:
+    """A torrent in a session."""
+
+    def __init__(self, handle: lt.torrent_handle, network: Network, peers: Sequence[Peer]) -> None:
+        self._handle = handle
+        self._network = network
+        self._peers = [peer for peer in peers if allows_host(network, peer[0])]
+        self._dialled = 0.0
+        self.key = key_of(handle.info_hashes())
+
+    def info(self) -> bytes:
+        """The raw info dictionary; only once the metadata is here."""
+        return bytes(self._metadata().info_section())
+
+    def engine_files(self) -> list[tuple[str, int, bytes | None]]:
+        """The engine's own list of files, pads left out: path without the torrent's name, size, pieces root."""
+        files = self._metadata().layout()
+        found = []
+        for index in _real_files(files):
+            root = files.root(index)
+            found.append(
+                (
+                    files.file_path(index).partition("/")[2].replace("\\", "/"),
+                    files.file_size(index),
+                    None if root.is_all_zeros() else root.to_bytes(),
+                )
+            )
+        return found
+
+    def want(self, positions: Collection[int]) -> None:
+        """Ask for just these files, by their place in the file tree."""
+        files = self._metadata().layout()
+        priorities = [0] * files.num_files()
+        for position, index in enumerate(_real_files(files)):
+            priorities[index] = 4 if position in positions else 0
+        self._handle.prioritize_files(priorities)
+
+    def _metadata(self) -> lt.torrent_info:
+        found = self._handle.torrent_file()
+        if found is None:
+            raise AssertionError("the metadata is not here yet")
+        return found
+
+    def dial(self, now: float) -> None:
+        """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
+        if not self._peers or now - self._dialled < _REDIAL:
+            return
+        self._dialled = now
+        if self._handle.status().num_peers >= len(self._peers):
+            return
+        for host, port in self._peers:
+            for address in _addresses(host, self._network):
+                self._handle.connect_peer((address, port))
+
+    def status(self) -> TorrentStatus:
+        """Where it stands."""
+        status = self._handle.status()
+        return TorrentStatus(
+            state=str(status.state),
+            done=status.total_wanted_done,
+            wanted=status.total_wanted,
+            downloaded=status.total_payload_download,
+            uploaded=status.total_payload_upload,
+            down_rate=status.download_payload_rate,
+            up_rate=status.upload_payload_rate,
+            peers=status.num_peers,
+            seeds=status.num_seeds,
+            error=status.errc.message() if status.errc.value() else "",
+            halted=bool(self._handle.flags() & lt.torrent_flags.upload_mode),
+        )
+
+    def nobody_has(self, pieces: Collection[int]) -> int | None:
+        """The first of these pieces that no connected peer has, None if each has one."""
+        counts = self._handle.piece_availability()
+        return next((piece for piece in sorted(pieces) if piece < len(counts) and not counts[piece]), None)
+
+    def pieces(self) -> list[bool]:
+        """Which pieces are here, by index."""
+        return list(self._handle.status(lt.torrent_handle.query_pieces).pieces)
+
+    def flush(self) -> None:
+        """Write out what is finished; `CacheFlushed` says when."""
+        self._handle.flush_cache()
+
+    def move(self, folder: Path) -> None:
+        """Move the files; `StorageMoved` says when."""
+        self._handle.move_storage(str(folder))
+
+    def recheck(self) -> None:
+        """Compare all that is on disk with the hashes; `Checked` says when."""
+        self._handle.force_recheck()
+
+    def resume_halted(self) -> None:
+        """Take a torrent that stopped at a disk error up again."""
+        self._handle.unset_flags(lt.torrent_flags.upload_mode)
+
+    def save_resume(self) -> None:
+        """Ask for resume data; `ResumeSaved` or `ResumeFailed` brings it."""
+        self._handle.save_resume_data(lt.torrent_handle.save_info_dict)
+
+    def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
+        """Add trackers and web seeds, as far as the network allows; only after the gate."""
+        for url in allowed_urls(self._network, trackers):
+            self._handle.add_tracker({"url": url})
+        for url in allowed_urls(self._network, web_seeds):
+            self._handle.add_url_seed(url)
+
+
+class Session:
+    """An engine session, used as a context manager.
+
+    Args:
+        network: how far it may reach.
+        port: where to listen; None for the network's default.
+        max_down: cap in bytes a second over all torrents, 0 for none.
+        max_up: likewise.
+
+    Raises:
+        ListenError: nothing can be listened on.
+    """
+
+    def __init__(
+        self, *, network: Network, port: int | None = None, max_down: int = 0, max_up: int = 0
+    ) -> None:
+        self.network = network
+        settings = session_settings(network, port=port, max_down=max_down, max_up=max_up)
+        self._session = lt.session(cast("Any", settings))
+        rules = address_filter(network)
+        if rules is not None:
+            self._session.set_ip_filter(rules)
+        self._early: list[Event] = []
+        self._await_listening(port)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._session.listen_port())
+
+    def add_magnet(self, magnet: Magnet, folder: Path, peers: Sequence[Peer] = ()) -> Torrent:
+        """Add a torrent of which only the hash is known, wanting nothing but its metadata."""
+        params = lt.parse_magnet_uri(str(_bare(magnet)))
+        params.trackers = list(allowed_urls(self.network, magnet.trackers))
+        params.flags |= lt.torrent_flags.default_dont_download
+        return self._add(params, folder, [*magnet.peers, *peers])
+
+    def add_info(
+        self,
+        info: bytes,
+        folder: Path,
+        *,
+        resume: bytes | None = None,
+        trackers: Iterable[str] = (),
+        peers: Sequence[Peer] = (),
+    ) -> Torrent:
+        """Add a torrent whose info dictionary is known, wanting nothing yet; `resume` is earlier resume data."""
+        params, layout = _load(b"d4:info" + info + b"e")
+        saved = _try_resume(resume) if resume is not None else None
+        if saved is not None and saved.ti is not None and saved.ti.info_section() == info:
+            params = saved
+        params.trackers = list(allowed_urls(self.network, trackers))
+        params.url_seeds = []
+        params.file_priorities = [0] * layout.num_files()
+        return self._add(params, folder, peers)
+
+    def add_seed(
+        self,
+        torrent: bytes,
+        locations: Mapping[int, Path],
+        *,
+        trackers: Iterable[str] = (),
+        web_seeds: Iterable[str] = (),
+        peers: Sequence[Peer] = (),
+    ) -> Torrent:
+        """Serve files that are already proven, from where they lie, opened for reading only.
+
+        Args:
+            torrent: the whole `.torrent`, piece layers included.
+            locations: where each file lies, by its place in the file tree.
+            trackers: announced to as far as the network allows.
+            web_seeds: likewise.
+            peers: dialled.
+        """
+        params, layout = _load(torrent)
+        indices = list(_real_files(layout))
+        params.renamed_files = {indices[position]: str(path) for position, path in locations.items()}
+        params.trackers = list(allowed_urls(self.network, trackers))
+        params.url_seeds = list(allowed_urls(self.network, web_seeds))
+        # upload_mode: whatever happens, the engine never asks to write.
+        params.flags |= lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode
+        some_folder = next(iter(locations.values())).parent
+        return self._add(params, some_folder, peers)
+
+    def remove(self, torrent: Torrent) -> None:
+        """Forget a torrent; its files stay. Returns once the engine has let go of them."""
+        self._session.remove_torrent(torrent._handle)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            self._session.wait_for_alert(100)
+            if any(isinstance(alert, lt.torrent_removed_alert) for alert in self._session.pop_alerts()):
+                return
+
+    def events(self, timeout: float) -> list[Event]:
+        """What happened, waiting at most `timeout` seconds for something to."""
+        if self._early:
+            early, self._early = self._early, []
+            return early
+        self._session.wait_for_alert(max(1, int(timeout * 1000)))
+        return translate(self._session.pop_alerts())
+
+    def close(self) -> None:
+        """End the session. The engine says goodbye to trackers for a few seconds in the background at most."""
+        self._session.pause()
+        self._session.apply_settings({"stop_tracker_timeout": 1})
+        del self._session
+
+    def _add(self, params: lt.add_torrent_params, folder: Path, peers: Sequence[Peer]) -> Torrent:
+        params.save_path = str(folder)
+        params.flags &= ~_OWN_FLAGS
+        params.flags |= lt.torrent_flags.apply_ip_filter
+        if self.network is not Network.PUBLIC:
+            params.flags |= lt.torrent_flags.disable_dht
+        if self.network is Network.LOCAL:
+            params.flags |= lt.torrent_flags.disable_lsd
+        try:
+            handle = self._session.add_torrent(params)
+        except RuntimeError as error:
+            raise WeightshareError(f"The torrent engine refused the torrent: {error}.") from error
+        return Torrent(handle, self.network, peers)
+
+    def _await_listening(self, port: int | None) -> None:
+        deadline = time.monotonic() + _LISTEN_WAIT
+        failed = ""
+        while not self._session.is_listening() and time.monotonic() < deadline:
+            self._session.wait_for_alert(50)
+            for event in translate(self._session.pop_alerts()):
+                if isinstance(event, ListenFailed):
+                    failed = event.reason
+                else:
+                    self._early.append(event)
+        if port and (not self._session.is_listening() or self.port != port):
+            raise ListenError(
+                f"Port {port} cannot be listened on: {failed or 'it is in use'}.",
+                hint="Choose another with --port, or leave the option out.",
+                port=port,
+            )
+
+
+def same_files(info: Info, torrent: Torrent) -> None:
+    """Hold the engine's list of files against the raw file tree.
+
+    libtorrent renames what it finds unsafe. The gate has refused all such names already; should the engine still see
+    other files than we do, a file's place in the list would mean two things.
+
+    Raises:
+        MetainfoError: they differ.
+    """
+    ours = [(entry.path, entry.size, entry.pieces_root) for entry in info.files]
+    theirs = torrent.engine_files()
+    if ours != theirs:
+        odd = next((a[0] for a, b in zip(ours, theirs, strict=False) if a != b), "the number of files")
+        raise MetainfoError(
+            f"The torrent's file tree reads differently in the torrent engine, first at {odd!r}.",
+            hint="The torrent is malformed or hostile; nothing of it was kept.",
+            field="file tree",
+        )
+
+
+def _bare(magnet: Magnet) -> Magnet:
+    """The magnet's hashes and name alone: trackers are filtered apart, and web seeds wait for the gate."""
+    return Magnet(v2_hash=magnet.v2_hash, v1_hash=magnet.v1_hash, name=magnet.name)
+
+
+def _load(torrent: bytes) -> tuple[lt.add_torrent_params, lt.file_storage]:
+    limits: Any = {"max_buffer_size": len(torrent) + 1}
+    try:
+        params = lt.load_torrent_buffer(torrent, limits)
+    except RuntimeError as error:
+        raise MetainfoError(
+            f"The torrent engine cannot read the torrent: {error}.",
+            hint="The torrent is malformed or hostile; nothing of it was kept.",
+            field="info",
+        ) from error
+    if params.ti is None:
+        raise AssertionError("a torrent that was loaded has an info dictionary")
+    return params, params.ti.layout()
+
+
+def _try_resume(data: bytes) -> lt.add_torrent_params | None:
+    """Earlier resume data, or None: without it the files are checked again, which loses time and nothing else."""
+    try:
+        return lt.read_resume_data(data)
+    except RuntimeError:
+        return None
+
+
+def _real_files(files: lt.file_storage) -> Iterable[int]:
+    pad = lt.file_storage.flag_pad_file
+    return (index for index in range(files.num_files()) if not files.file_flags(index) & pad)
+
+
+def _addresses(host: str, network: Network) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
+    return [address for address in addresses if allows_host(network, address)]

@@ -1,0 +1,100 @@
+"""The engine's settings, each with its reason. Measured on libtorrent 2.1.1; `bench/fetch.py` shows the effect."""
+
+from __future__ import annotations
+
+import os
+
+import libtorrent as lt
+
+from weightshare import __version__
+from weightshare.swarm.networks import Network, allowed_ranges
+from weightshare.units import MIB
+
+DEFAULT_PORT = 6881
+_METADATA_CAP = (
+    32 * MIB
+)  # above our own 8 MiB limit, so that an oversize info dict is refused by name and not by time
+
+ALERTS = (
+    lt.alert_category.error
+    | lt.alert_category.status
+    | lt.alert_category.storage
+    | lt.alert_category.piece_progress
+    | lt.alert_category.file_progress
+)
+
+
+def listen_interfaces(network: Network, port: int | None) -> str:
+    """Where to listen. `None` is any free port, except for the public network, which begins at the customary one."""
+    if network is Network.LOCAL:
+        return f"127.0.0.1:{port or 0}"
+    number = port if port is not None else (DEFAULT_PORT if network is Network.PUBLIC else 0)
+    return f"0.0.0.0:{number},[::]:{number}"
+
+
+def session_settings(
+    network: Network, *, port: int | None = None, max_down: int = 0, max_up: int = 0
+) -> dict[str, object]:
+    """Settings for one session.
+
+    Args:
+        network: how far it may reach.
+        port: the port to listen on, or None for the default of the network.
+        max_down: cap in bytes a second, 0 for none.
+        max_up: likewise.
+    """
+    public = network is Network.PUBLIC
+    return {
+        "user_agent": f"weightshare/{__version__}",
+        "peer_fingerprint": "-WS0100-",
+        "alert_mask": ALERTS,
+        "alert_queue_size": 100_000,
+        "listen_interfaces": listen_interfaces(network, port),
+        # A port that was asked for is the one that must work.
+        "max_retry_port_bind": 0 if port else 10,
+        # On a fast path uTP runs at a tenth of TCP. Peers behind NATs may still come in by it.
+        "enable_outgoing_utp": False,
+        "enable_incoming_utp": public,
+        "enable_dht": public,
+        "enable_upnp": public,
+        "enable_natpmp": public,
+        "enable_lsd": network is not Network.LOCAL,
+        "webtorrent_stun_server": "stun.l.google.com:19302" if public else "",
+        **({} if public else {"dht_bootstrap_nodes": ""}),
+        # While only the manifest is wanted the other side must not drop us as redundant: it costs a minute.
+        "close_redundant_connections": False,
+        # A seeder that comes back is redialled in seconds, not in a minute.
+        "min_reconnect_time": 2,
+        "max_failcount": 20,
+        "peer_connect_timeout": 7,
+        "allow_multiple_connections_per_ip": network is not Network.PUBLIC,
+        # The caps bind on loopback and on a LAN too.
+        "ignore_limits_on_local_network": False,
+        "download_rate_limit": max_down,
+        "upload_rate_limit": max_up,
+        "unchoke_slots_limit": -1,
+        # Half a second of latency at each change of what is wanted becomes a tenth.
+        "tick_interval": 100,
+        "max_out_request_queue": 2000,
+        "max_allowed_in_request_queue": 5000,
+        "max_queued_disk_bytes": 64 * MIB,
+        "hashing_threads": max(1, os.cpu_count() or 1),
+        "aio_threads": 4,
+        "max_metadata_size": _METADATA_CAP,
+        # Space may be made while we wait; the default is ten minutes.
+        "optimistic_disk_retry": 30,
+    }
+
+
+def address_filter(network: Network) -> lt.ip_filter | None:
+    """The engine's address filter for a network, None where everybody may be spoken to."""
+    ranges = allowed_ranges(network)
+    if ranges is None:
+        return None
+    blocked = 1
+    rules = lt.ip_filter()
+    rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - a range, not a place to bind
+    rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", blocked)
+    for first, last in ranges:
+        rules.add_rule(first, last, 0)
+    return rules
