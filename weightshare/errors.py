@@ -196,6 +196,10 @@ class FileInTheWayError(StoreError):
     """A file stands where a different one must land; it is left alone. Facts: `path`."""
 
 
+class WorkerError(StoreError):
+    """A hashing process ended before it was done: killed, or out of memory. Facts: `status`."""
+
+
 # ---- 7: load and run
 
 
