@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable
@@ -65,16 +66,14 @@ class Bars:
         """Overwrite the one line with another."""
         self._end()
         room = max(20, self._console.width - 1)
-        sys.stderr.write(f"\r\x1b[2K{line[:room]}")
-        sys.stderr.flush()
+        _write(f"\r\x1b[2K{line[:room]}")
         self._line = True
 
     def close(self) -> None:
         """Take the bars away, and end the status line."""
         self._end()
         if self._line:
-            sys.stderr.write("\n")
-            sys.stderr.flush()
+            _write("\n")
             self._line = False
 
     def _open(self) -> _Display:
@@ -99,6 +98,12 @@ class Bars:
         if self._display is not None:
             self._display.stop()
             self._display, self._phase = None, None
+
+
+def _write(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _pace(progress: Progress) -> str:

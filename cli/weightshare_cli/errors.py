@@ -55,7 +55,8 @@ def report_interrupt(settings: Settings) -> int:
     message = f"interrupted{_how_far(settings)}"
     if settings.json:
         return _print("interrupted", message + ".", hint, INTERRUPTED, settings, {})
-    click.echo(f"{message}; the same command resumes" if hint else message, err=True)
+    start = "\n" if sys.stderr.isatty() else ""  # the terminal wrote ^C
+    output.tell(start + (f"{message}; the same command resumes" if hint else message))
     return INTERRUPTED
 
 
@@ -77,7 +78,7 @@ def report_bug(error: Exception, settings: Settings) -> int:
     if settings.verbose:
         import traceback
 
-        traceback.print_exception(error, file=sys.stderr)
+        output.tell("".join(traceback.format_exception(error)).rstrip())
     system = f"weightshare {__version__}, Python {platform.python_version()}, {platform.system()}"
     again = "the traceback above" if settings.verbose else "what the same command prints with --verbose"
     return _print(
@@ -97,9 +98,9 @@ def _print(
         shown = {str(name): plain(value) for name, value in more.items()}
         output.say_json({**shown, "error": kind, "message": message, "hint": hint, "exit_code": code})
         return code
-    click.echo(paragraph("error", message, colour="red"), err=True)
+    output.tell(paragraph("error", message, colour="red"))
     if hint:
-        click.echo(paragraph("hint", hint, colour="cyan"), err=True)
+        output.tell(paragraph("hint", hint, colour="cyan"))
     return code
 
 

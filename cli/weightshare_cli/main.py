@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+NAME = "weightshare"
+COMPLETE = "_WEIGHTSHARE_COMPLETE"
+INTERRUPTED = 130
 READER_GONE = 141
 """What a shell reports for a program that died of SIGPIPE: whoever read our output went away."""
 
@@ -27,40 +30,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _take_signals()
     try:
-        status = _run(words, from_shell=arguments is None)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        status = READER_GONE
-    if status == READER_GONE:
+        from weightshare_cli.output import ReaderGoneError
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    try:
+        return _run(words)
+    except ReaderGoneError:
         _silence_stdout()
-    return status
+        return READER_GONE
+    except KeyboardInterrupt:  # before anything was under way, or a second one while the first was answered
+        return INTERRUPTED
 
 
-def _run(words: list[str], *, from_shell: bool) -> int:
+def _run(words: list[str]) -> int:
     import click
 
     from weightshare.errors import WeightshareError
     from weightshare_cli import errors
     from weightshare_cli.app import cli
     from weightshare_cli.options import Settings
+    from weightshare_cli.output import ReaderGoneError
 
+    if COMPLETE in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, NAME, COMPLETE, os.environ[COMPLETE])
     settings = Settings(json=errors.wants_json(words), verbose=errors.wants_traceback(words))
     try:
-        # None makes click expand `*` and `~` on Windows, where no shell does; only right for a shell's words.
-        outcome = cli.main(
-            None if from_shell else words, prog_name="weightshare", standalone_mode=False, obj=settings
-        )
+        # Not click's own `main`, which takes every broken pipe for a reader that went away, and says nothing.
+        with cli.make_context(NAME, words, obj=settings) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except WeightshareError as error:
         return errors.report(error, settings)
     except click.ClickException as error:
         return errors.report_usage(error, settings)
     except (KeyboardInterrupt, click.Abort):
         return errors.report_interrupt(settings)
-    except BrokenPipeError:
-        return READER_GONE
+    except ReaderGoneError:
+        raise
     except Exception as error:  # the one place: a bug is reported as such, never as a stack of frames
         return errors.report_bug(error, settings)
-    return outcome if isinstance(outcome, int) else 0
+    return 0
 
 
 def _take_signals() -> None:

@@ -7,6 +7,7 @@ not plainly printable is shown as an escape.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -17,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
+
+from weightshare.units import format_duration
 
 WIDTH = 80
 """What the output is laid out for; a narrower terminal gets less."""
@@ -54,9 +57,25 @@ def columns_of(text: str) -> int:
     )
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our stdout went away; not an error of ours, and nothing more can be said there."""
+
+
+def put(text: str | bytes, *, end: bool = True) -> None:
+    """Write to stdout and flush. All results go through here; `text` is taken as it is.
+
+    Raises:
+        ReaderGoneError: nobody reads.
+    """
+    try:
+        click.echo(text, nl=end)
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
 def say(line: str = "") -> None:
     """A line of the result, on stdout; control characters in it are escaped."""
-    click.echo(clean(line))
+    put(clean(line))
 
 
 def say_path(path: Path) -> None:
@@ -64,17 +83,23 @@ def say_path(path: Path) -> None:
     if sys.stdout.isatty():
         say(str(path))
         return
-    click.echo(os.fsencode(path))
+    put(os.fsencode(path))
 
 
 def say_json(value: object) -> None:
     """One JSON object on one line of stdout, flushed."""
-    click.echo(json.dumps(value, allow_nan=False))
+    put(json.dumps(value, allow_nan=False))
+
+
+def tell(text: str) -> None:
+    """Write to stderr. A log or terminal that went away is no reason to stop; `text` is taken as it is."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text, err=True)
 
 
 def note(line: str) -> None:
     """A line beside the result, on stderr."""
-    click.echo(clean(line), err=True)
+    tell(clean(line))
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -82,7 +107,7 @@ def warn(warnings: Iterable[str]) -> None:
     from weightshare_cli.errors import paragraph
 
     for warning in warnings:
-        click.echo(paragraph("warning", warning), err=True)
+        tell(paragraph("warning", warning))
 
 
 def facts(rows: Sequence[tuple[str, str | None]]) -> None:
@@ -111,6 +136,11 @@ def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = (), indent: s
 def who(publisher: str, name: str | None) -> str:
     """A publisher for a reader: the pinned name if there is one, and always the fingerprint."""
     return f"{name} ({publisher})" if name else f"{publisher} (not pinned)"
+
+
+def took(seconds: float) -> str:
+    """A duration that was measured: tenths below ten seconds, as a reader compares short ones."""
+    return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
 
 
 def count(number: int, noun: str) -> str:

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-import click
-
 from weightshare.progress import Phase, Progress
 from weightshare.units import format_duration, format_rate, format_size
 from weightshare_cli import output
@@ -97,7 +95,7 @@ class Lines:
         if _done(pending):
             took = max(self._clock() - self._began, 1e-9)
             rate = f" ({format_rate(pending.done / took)})" if took >= 0.1 else ""
-            self._write(f"{pending.phase:<10}{format_size(pending.done)} in {format_duration(took)}{rate}")
+            self._write(f"{pending.phase:<10}{format_size(pending.done)} in {output.took(took)}{rate}")
         else:
             self._write(describe(pending))
 
@@ -190,14 +188,10 @@ def _display(settings: Settings) -> Display:
         return Silence()
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return _bars()
-    return Lines(_to_stderr)
+    return Lines(output.note)
 
 
 def _bars() -> Bars:
     from weightshare_cli.bars import Bars
 
     return Bars()
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(output.clean(line), err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -94,7 +93,6 @@ def _say_listening(settings: Settings, port: int, releases: tuple[str, ...]) -> 
     output.say(f"listening on port {port}, serving {output.count(len(releases), 'release')}; Ctrl-C ends it")
     for release in releases:
         output.say(f"  {release}")
-    sys.stdout.flush()
 
 
 class _stopping:  # noqa: N801  a context manager, used like a function

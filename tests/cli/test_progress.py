@@ -55,14 +55,14 @@ def test_a_line_every_two_seconds_and_a_last_one(
     clock.now = 105
     lines.show(fetching(100))
     lines.close()
-    assert written[2:] == ["fetching  100.0 MiB in 5 s (20.0 MiB/s)"]
+    assert written[2:] == ["fetching  100.0 MiB in 5.0 s (20.0 MiB/s)"]
 
 
 def test_a_quick_step_is_one_line(lines: progress.Lines, clock: Clock, written: list[str]) -> None:
     lines.show(Progress(Phase.HASHING, 0, MIB))
     lines.show(Progress(Phase.HASHING, MIB, MIB))
     lines.show(fetching(1))
-    assert written == ["hashing   1.00 MiB in 0 s"]
+    assert written == ["hashing   1.00 MiB in 0.0 s"]
 
 
 def test_a_stall_shows_zero_and_says_why(lines: progress.Lines, clock: Clock, written: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare.units import format_duration, format_rate, format_size
+from weightshare.units import format_rate, format_size
 from weightshare_cli import options, output, progress
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -142,7 +142,7 @@ def _show(fetched: Fetched, settings: Settings) -> None:
         output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")
         output.note(
             f"{output.count(fetched.files, 'file')}, {format_size(fetched.bytes)}, every byte proven; "
-            f"{', '.join(sources) or 'nothing to fetch'}, in {format_duration(fetched.seconds)}{pace}"
+            f"{', '.join(sources) or 'nothing to fetch'}, in {output.took(fetched.seconds)}{pace}"
         )
         if not fetched.complete:
             output.note("Only the files you asked for; the release has more.")

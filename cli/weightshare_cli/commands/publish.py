@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare.units import format_duration, format_rate, format_size
+from weightshare.units import format_rate, format_size
 from weightshare_cli import options, output, progress
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -196,7 +196,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("manifest", str(made.manifest)),
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
-            ("took", format_duration(made.seconds) + pace),
+            ("took", output.took(made.seconds) + pace),
         ]
     )
     output.say()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.errors import UsageError
-from weightshare.units import format_duration, format_rate, format_size
+from weightshare.units import format_rate, format_size
 from weightshare_cli import options, output, progress
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -129,14 +129,14 @@ class Writer:
         if not self._wrote:
             self._observe.stop()
         self._wrote += text
-        click.echo(output.clean(text, keep="\n\t"), nl=False)
+        output.put(output.clean(text, keep="\n\t"), end=False)
 
     def end(self, text: str) -> None:
         """End the line; write the whole answer if none of it came in pieces."""
         if not self._wrote:
             self.write(text)
         if not self._wrote.endswith("\n"):
-            click.echo()
+            output.put("")
 
 
 def _from_stdin() -> str:
@@ -152,6 +152,6 @@ def _from_stdin() -> str:
 def _cost(ran: Ran) -> str:
     pace = f" ({format_rate(ran.load_bytes / ran.load_seconds)})" if ran.load_seconds > 0 else ""
     return (
-        f"{format_size(ran.load_bytes)} proven and loaded in {format_duration(ran.load_seconds)}{pace}; "
+        f"{format_size(ran.load_bytes)} proven and loaded in {output.took(ran.load_seconds)}{pace}; "
         f"{ran.tokens} tokens at {ran.tokens_per_second:.1f} a second on {ran.device}"
     )

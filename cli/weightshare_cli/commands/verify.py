@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from weightshare.errors import CorruptError
-from weightshare.units import format_duration, format_size
+from weightshare.units import format_size
 from weightshare_cli import errors, options, output, progress
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -48,7 +48,7 @@ def command(settings: Settings, release: str, trust: tuple[str, ...]) -> None:
         if found.ok:
             output.say(
                 f"ok  {found.release}: {output.count(len(found.files), 'file')}, {format_size(found.bytes)}, "
-                f"in {format_duration(found.seconds)}"
+                f"in {output.took(found.seconds)}"
             )
             output.say(f"    as signed by {output.who(found.publisher, found.publisher_name)}")
     if not found.ok:
@@ -58,13 +58,10 @@ def command(settings: Settings, release: str, trust: tuple[str, ...]) -> None:
 
 
 def _complain(bad: int, release: str) -> None:
-    click.echo(
-        errors.paragraph("error", f"{output.count(bad, 'file')} of {release} not as signed.", colour="red"),
-        err=True,
+    output.tell(
+        errors.paragraph("error", f"{output.count(bad, 'file')} of {release} not as signed.", colour="red")
     )
-    click.echo(
-        errors.paragraph("hint", "Fetching the release again replaces what is bad.", colour="cyan"), err=True
-    )
+    output.tell(errors.paragraph("hint", "Fetching the release again replaces what is bad.", colour="cyan"))
 
 
 def _detail(path: str, pieces: Sequence[int]) -> str:
