@@ -1,0 +1,173 @@
+"""Shards as copies in memory of their own, on the CPU or a device: nothing is read from the file again.
+
+A few threads each read into one slot that they use over and over, hash the slot, and copy that very slot into
+the shard's flat buffer. Nobody sees the buffer before the proof holds.
+
+Threads and not processes, since the copies must end up in this process; two of them on two cores prove and
+copy about as much as two processes prove. On many cores the interpreter lock between leaves is the limit.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import torch
+
+from weightshare.errors import CorruptError, DeviceError, DiskError
+from weightshare.load.opened import REPAIR, OpenFile
+from weightshare.load.piece_hashes import piece_hashes
+from weightshare.load.proof import STRETCH, Stretch
+from weightshare.load.provers import Result, in_threads
+from weightshare.units import format_size
+
+
+class FlatDevice:
+    """Where copies go: flat buffers on a device, filled from slots of host memory."""
+
+    def __init__(self, name: str) -> None:
+        self.device = torch.device(name)
+        self._pinned = self.device.type == "cuda"
+
+    def require(self, size: int) -> None:
+        """Check that `size` bytes have a chance to fit, before anything is read.
+
+        Raises:
+            DeviceError: they have none. Facts: `device`, `needed`, `free`.
+        """
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if size > free:
+                raise self._too_small(size, free)
+
+    def allocate(self, size: int) -> torch.Tensor:
+        """A buffer of `size` bytes that starts on a boundary any dtype is content with."""
+        try:
+            if self.device.type == "cpu" and size and hasattr(mmap, "MADV_HUGEPAGE"):
+                # First touch is what costs: 5.1 GB/s on huge pages, 2.5 on small ones.
+                memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                with suppress(OSError):  # a kernel without them
+                    memory.madvise(mmap.MADV_HUGEPAGE)
+                return torch.frombuffer(memory, dtype=torch.uint8)
+            return torch.empty(size, dtype=torch.uint8, device=self.device)
+        except (RuntimeError, OSError) as error:  # torch's out-of-memory errors are RuntimeErrors
+            raise self._too_small(size, None) from error
+
+    def slot(self, size: int) -> torch.Tensor:
+        """Host memory to read into; pinned for CUDA, so that the copy runs at the bus's rate."""
+        return torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
+
+    def copy(self, flat: torch.Tensor, offset: int, slot: torch.Tensor) -> None:
+        """Copy a slot to its place; the slot may be used again when this returns."""
+        flat[offset : offset + slot.numel()].copy_(slot)
+
+    def _too_small(self, needed: int, free: int | None) -> DeviceError:
+        there = "" if free is None else f", {format_size(free)} are free"
+        return DeviceError(
+            f"{self.device} has no room for {format_size(needed)} of weights{there}.",
+            hint="Use a larger device, or `--device cpu`, which maps the files and needs no memory for them.",
+            device=str(self.device),
+            needed=needed,
+            free=free,
+        )
+
+
+class Copied:
+    """Shards held as copies on a device."""
+
+    def __init__(
+        self, files: Sequence[OpenFile], piece_length: int, workers: int, device: FlatDevice
+    ) -> None:
+        self.notes: list[str] = []
+        self._files = files
+        self._piece_length = piece_length
+        self._workers = workers
+        self._device = device
+        device.require(sum(file.entry.size for file in files))
+        self._flats = [device.allocate(file.entry.size) for file in files]
+        self._slots: queue.LifoQueue[torch.Tensor] = queue.LifoQueue()
+
+    def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
+        """Read, hash and copy pieces."""
+        yield from in_threads(self._read, stretches, self._workers)
+
+    def prefix(self, shard: int, length: int) -> bytes:
+        """The first bytes of a shard, from the copy."""
+        data: bytes = self._flats[shard][:length].cpu().numpy().tobytes()
+        return data
+
+    def flat(self, shard: int) -> torch.Tensor:
+        """The copy."""
+        return self._flats[shard]
+
+    def settle(self) -> None:
+        """Nothing to do: what was hashed is what is held."""
+        self.close()
+
+    def check(self) -> None:
+        """Nothing to check: the file does not matter any more."""
+
+    def close(self) -> None:
+        """Close the files and forget the buffers; tensors that are still in use keep theirs."""
+        for file in self._files:
+            file.close()
+        self._slots = queue.LifoQueue()
+        self._flats = []
+
+    def _read(self, stretch: Stretch) -> list[bytes]:
+        file = self._files[stretch.shard]
+        try:
+            slot = self._slots.get_nowait()
+        except queue.Empty:
+            slot = self._device.slot(max(STRETCH, self._piece_length))
+        part = slot[: stretch.length]
+        with memoryview(part.numpy()) as view:
+            _fill(file, view, stretch.offset)
+            hashes = piece_hashes(view, self._piece_length, stretch.width)
+        self._device.copy(self._flats[stretch.shard], stretch.offset, part)
+        self._slots.put(slot)
+        return hashes
+
+
+def _fill(file: OpenFile, view: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(view):
+        try:
+            count = _read_at(file.fd, view[done:], offset + done)
+        except OSError as error:
+            raise DiskError(
+                f"{file.path}: cannot be read: {error.strerror}.",
+                hint="The disk reports a fault. Check it, then repair the release.",
+                path=str(file.location),
+            ) from error
+        if not count:
+            found = os.fstat(file.fd).st_size
+            raise CorruptError(
+                f"{file.path}: changed while it was read: expected {file.entry.size} bytes, found {found}.",
+                hint=REPAIR,
+                path=file.path,
+                pieces=[],
+                expected=file.entry.size,
+                found=found,
+            )
+        done += count
+
+
+if hasattr(os, "preadv"):
+
+    def _read_at(fd: int, view: memoryview, offset: int) -> int:
+        return os.preadv(fd, [view], offset)
+
+else:  # Windows has one position a descriptor, so threads take turns at it
+    _turn = threading.Lock()
+
+    def _read_at(fd: int, view: memoryview, offset: int) -> int:
+        with _turn:
+            os.lseek(fd, offset, os.SEEK_SET)
+            data = os.read(fd, len(view))
+        view[: len(data)] = data
+        return len(data)

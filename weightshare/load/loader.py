@@ -1,0 +1,252 @@
+"""A verified release's weights as tensors: the way into this package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from weightshare.content.safetensors_header import LENGTH_SIZE, Header, header_length, parse_header
+from weightshare.content.workers import usable_cores
+from weightshare.errors import CheckpointError, DeviceError, MissingExtraError, UsageError
+from weightshare.load.meter import Meter
+from weightshare.load.opened import OpenFile, open_file
+from weightshare.load.plan import Plan, make_plan
+from weightshare.load.proof import ShardProof, Stretch, check, proof_of
+from weightshare.progress import Observer, ignore
+
+if TYPE_CHECKING:
+    import torch
+
+    from weightshare.load.holders import Holder
+    from weightshare.trust.gate import VerifiedManifest
+
+Mode = Literal["auto", "mapped", "private", "cuda"]
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
+_NO_LOCATIONS: Mapping[str, Path] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class LoadedState:
+    """Proven tensors.
+
+    Tensors stay usable for as long as somebody holds them, whether or not this object does; it can say if the
+    files behind a mapping are still what was proven, and `close` (or leaving a `with` block) gives back their
+    descriptors.
+
+    Attributes:
+        tensors: by name, as in the shards.
+        bytes: bytes proven, headers included.
+        seconds: time taken.
+        mode: `mapped`, `private` or `cuda`.
+        device: where the tensors are, as torch writes it.
+        notes: what a careful user wants to know, such as that a file has no read lease.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    bytes: int
+    seconds: float
+    mode: str
+    device: str
+    notes: tuple[str, ...] = ()
+    _holder: Holder | None = field(default=None, repr=False)
+
+    def check(self) -> None:
+        """Raise if the files behind a mapping were written to, or are about to be; a copy is always sound.
+
+        Raises:
+            CorruptError: a file's length changed.
+            CheckpointError: a file was written to.
+        """
+        if self._holder is not None:
+            self._holder.check()
+
+    def close(self) -> None:
+        """Forget the tensors and give back descriptors; a tensor still in use keeps its memory."""
+        self.tensors = {}
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+    def __enter__(self) -> LoadedState:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def state_dict(
+    verified: VerifiedManifest,
+    folder: Path,
+    *,
+    device: str = "auto",
+    mode: Mode = "auto",
+    layers: Mapping[bytes, bytes] = _NONE,
+    locations: Mapping[str, Path] = _NO_LOCATIONS,
+    workers: int | None = None,
+    observe: Observer = ignore,
+) -> LoadedState:
+    """Load a release's safetensors shards; no tensor exists before its shard's bytes are proven.
+
+    Args:
+        verified: the release's manifest, from the gate.
+        folder: where its files lie.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or another device torch knows.
+        mode: `mapped` (views of the files; the default on the CPU), `private` (a copy nothing can change;
+            `cuda` is its name on a GPU) or `auto`.
+        layers: pieces root to the file's piece layer (32-byte hashes in a row). With it, headers are proven
+            before they are parsed and the rest after, and an error names the pieces; without it, whole files
+            are proven.
+        locations: where files really lie that the folder only links to.
+        workers: threads or processes that hash; one a core by default.
+        observe: told how many bytes are proven.
+
+    Raises:
+        CorruptError: bytes are not what was signed, or a file is missing or cut short. Facts: `path`,
+            `pieces`.
+        SafetensorsError: a shard that is as signed, but no safetensors file.
+        CheckpointError: shards and index do not agree, or a file changed meanwhile.
+        UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
+        DeviceError: the device is not there or too small.
+        MissingExtraError: torch is not installed.
+        UsageError: mode and device do not go together.
+    """
+    started = time.monotonic()
+    target, chosen = choose(device, mode)
+    plan = make_plan(verified.manifest, folder, locations)
+    piece_length = verified.manifest.torrent.piece_length
+    proofs = [proof_of(entry, i, piece_length, layers) for i, entry in enumerate(plan.shards)]
+    with ExitStack() as stack:
+        files: list[OpenFile] = []
+        for entry in plan.shards:
+            files.append(open_file(entry, folder, locations))
+            stack.callback(files[-1].close)
+            if not entry.size:
+                parse_header(b"", 0, entry.path)  # refuses: nothing to map, and no safetensors file
+        holder = _holder(files, piece_length, workers or usable_cores(), target, chosen)
+        stack.callback(holder.close)
+        headers = _prove(holder, proofs, Meter(plan.size, observe))
+        tensors = _tensors(holder, plan, headers)
+        holder.settle()
+        stack.pop_all()
+    seconds = time.monotonic() - started
+    notes = (*holder.notes, *(warning for header in headers for warning in header.warnings))
+    return LoadedState(tensors, plan.size, seconds, chosen, target, notes, holder)
+
+
+def choose(device: str, mode: str) -> tuple[str, str]:
+    """The device and mode that `auto` stands for here.
+
+    Raises:
+        DeviceError: no such device. Facts: `device`.
+        MissingExtraError: torch is not installed.
+        UsageError: mode and device do not go together.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Loading weights needs the Python package {error.name or 'torch'}, which is not installed.",
+            hint="Install it: pip install 'weightshare[run]'",
+            package=error.name or "torch",
+        ) from error
+    if mode not in ("auto", "mapped", "private", "cuda"):
+        raise UsageError(f"{mode!r} is not a mode.", hint="Modes are auto, mapped, private and cuda.")
+    if device == "auto":
+        device = "cuda" if mode == "cuda" or (mode == "auto" and torch.cuda.is_available()) else "cpu"
+    try:
+        name = str(torch.empty(0, device=device).device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DeviceError(
+            f"The device {device!r} cannot be used: {reason}.",
+            hint="`--device cpu` always works; `weightshare doctor` shows what is there.",
+            device=device,
+        ) from error
+    on_cpu = name == "cpu"
+    if mode == "cuda" and not name.startswith("cuda"):
+        raise UsageError(
+            f"The mode cuda does not go with the device {name}.", hint="Leave the mode out, or use private."
+        )
+    if mode == "mapped" and not on_cpu:
+        raise UsageError(
+            f"The mode mapped is for the CPU; on {name} the weights are copied.", hint="Leave the mode out."
+        )
+    if on_cpu:
+        return name, "mapped" if mode == "auto" else mode
+    return name, "cuda" if name.startswith("cuda") else "private"
+
+
+def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: str, mode: str) -> Holder:
+    if mode == "mapped":
+        from weightshare.load.mapped import Mapped
+
+        return Mapped(files, piece_length, workers)
+    from weightshare.load.copied import Copied, FlatDevice
+
+    return Copied(files, piece_length, workers, FlatDevice(device))
+
+
+def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
+    """Prove all shards and parse their headers, each from proven bytes, and as early as those are proven."""
+
+    def take(stretches: Sequence[Stretch]) -> None:
+        for stretch, hashes in holder.prove(stretches):
+            proofs[stretch.shard].accept(stretch, hashes)
+            meter.add(stretch.length)
+
+    # A shard without a layer has no proven piece before all of it is.
+    reached = [1 if proof.layer is not None else proof.pieces for proof in proofs]
+    take([s for proof, stop in zip(proofs, reached, strict=True) for s in proof.stretches(0, stop)])
+    for proof, stop in zip(proofs, reached, strict=True):
+        check([proof], whole=stop == proof.pieces)
+
+    lengths = [
+        header_length(holder.prefix(i, LENGTH_SIZE), proof.entry.size, proof.entry.path)
+        for i, proof in enumerate(proofs)
+    ]
+    stops = [
+        max(stop, -(-length // proof.piece_length))
+        for proof, stop, length in zip(proofs, reached, lengths, strict=True)
+    ]
+    take([s for p, start, stop in zip(proofs, reached, stops, strict=True) for s in p.stretches(start, stop)])
+    check(proofs, whole=False)
+    headers = [
+        parse_header(holder.prefix(i, lengths[i]), proof.entry.size, proof.entry.path)
+        for i, proof in enumerate(proofs)
+    ]
+    take(
+        [s for proof, start in zip(proofs, stops, strict=True) for s in proof.stretches(start, proof.pieces)]
+    )
+    check(proofs, whole=True)
+    return headers
+
+
+def _tensors(holder: Holder, plan: Plan, headers: Sequence[Header]) -> dict[str, torch.Tensor]:
+    from weightshare.load.views import tensors_of
+
+    owner: dict[str, str] = {}
+    for entry, header in zip(plan.shards, headers, strict=True):
+        for info in header.tensors:
+            if info.name in owner:
+                raise CheckpointError(
+                    f"The tensor {info.name} is both in {owner[info.name]} and in {entry.path}.",
+                    hint="The publisher must publish the checkpoint again, with each tensor once.",
+                    path=entry.path,
+                )
+            owner[info.name] = entry.path
+    for name, path in plan.index.items():
+        if owner.get(name) != path:
+            raise CheckpointError(
+                f"The index says that the tensor {name} is in {path}, which does not have it.",
+                hint="The publisher must publish the checkpoint again, whole.",
+                path=path,
+            )
+    tensors: dict[str, torch.Tensor] = {}
+    for i, (entry, header) in enumerate(zip(plan.shards, headers, strict=True)):
+        tensors |= tensors_of(holder.flat(i), header, entry.path)
+    return tensors
