@@ -8,8 +8,6 @@ failure. After it, whatever happens, what arrived is kept and the same command r
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.results import Fetched, Received
 from weightshare.api.sources import Target, resolve
@@ -35,8 +34,6 @@ from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Peer, Session
 from weightshare.trust import gate
-
-_GATE_FOLDER = "gate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,30 +174,19 @@ class _Fetch:
     @contextmanager
     def _gate_live(self, session: Session) -> Iterator[tuple[Passed, Transfer]]:
         """Metadata and manifest from the swarm, into a scratch folder that does not outlive a failure."""
-        scratch_root = self._home.path / _GATE_FOLDER
-        scratch_root.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=scratch_root))
-        torrent = None
-        try:
-            if self._target.torrent is not None:
-                gate.check_info(self._target.torrent.info.raw, self._target.v2_hash)
-                torrent = session.add_info(
-                    self._target.torrent.info.raw,
-                    scratch,
-                    trackers=self._target.magnet.trackers,
-                    peers=(*self._target.magnet.peers, *self._wish.peers),
-                )
-            else:
-                torrent = session.add_magnet(self._target.magnet, scratch, self._wish.peers)
-            transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
-            raw = self._target.torrent.info.raw if self._target.torrent is not None else transfer.metadata()
-            info = gate.check_info(raw, self._target.v2_hash)
-            passed = self._pass(info, transfer.manifest(info, scratch))
-            yield passed, transfer
-        finally:
-            if torrent is not None:
-                session.remove(torrent)
-            shutil.rmtree(scratch, ignore_errors=True)
+        with ExitStack() as stack:
+            scratch = stack.enter_context(self._home.scratch())
+            transfer = begin(
+                session,
+                self._target,
+                scratch,
+                self._wish.peers,
+                timeout=self._wish.timeout,
+                observe=self._observe,
+            )
+            stack.callback(session.remove, transfer.torrent)
+            info, envelope = before_the_gate(transfer, self._target, scratch)
+            yield self._pass(info, envelope), transfer
 
     def _pass(self, info: Info, envelope: bytes) -> Passed:
         """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""
@@ -256,7 +242,6 @@ class _Fetch:
         """Bring the planned files; returns the file bytes taken from the swarm."""
         if not plan.spans:
             return 0
-        manifest_size = len(passed.decision.verified.envelope)
         unclean = state / "running"
         thorough = unclean.exists()
         unclean.touch()
@@ -275,7 +260,6 @@ class _Fetch:
             )
             transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
             transfer.check(plan.size, thorough=thorough or not (state / "resume").exists())
-            manifest_size = 0
         transfer.torrent.open_sources((), self._target.magnet.web_seeds)
         try:
             transfer.fetch(passed.info, [span.position for span in plan.spans], landing)
@@ -285,7 +269,7 @@ class _Fetch:
             raise
         received = transfer.received()
         session.remove(transfer.torrent)
-        return max(0, received - manifest_size)
+        return received
 
     def _finish(
         self,

@@ -6,11 +6,10 @@ out is what `inspect` is for.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.offering import locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.sources import Target, resolve
@@ -25,7 +24,6 @@ from weightshare.manifest.kinds import is_code, is_pickle
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import Manifest
 from weightshare.progress import Observer, ignore
-from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Peer, Session
 from weightshare.trust import gate
@@ -109,26 +107,11 @@ def _from_swarm(
     timeout: float,
     observe: Observer,
 ) -> tuple[Info, bytes]:
-    scratch_root = home.path / "gate"
-    scratch_root.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=scratch_root))
-    try:
-        with Session(network=network, port=port) as session:
-            if target.torrent is not None:
-                dialled = (*target.magnet.peers, *peers)
-                torrent = session.add_info(
-                    target.torrent.info.raw, scratch, trackers=target.magnet.trackers, peers=dialled
-                )
-            else:
-                torrent = session.add_magnet(target.magnet, scratch, peers)
-            transfer = Transfer(session, torrent, timeout=timeout, observe=observe)
-            raw = target.torrent.info.raw if target.torrent is not None else transfer.metadata()
-            info = gate.check_info(raw, target.v2_hash)
-            envelope = transfer.manifest(info, scratch)
-            session.remove(torrent)
-            return info, envelope
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with home.scratch() as scratch, Session(network=network, port=port) as session:
+        transfer = begin(session, target, scratch, peers, timeout=timeout, observe=observe)
+        info, envelope = before_the_gate(transfer, target, scratch)
+        session.remove(transfer.torrent)
+        return info, envelope
 
 
 def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Inspected:

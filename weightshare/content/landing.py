@@ -102,6 +102,10 @@ class Landing:
         """Whether every file is proven."""
         return not any(self._open.values())
 
+    def busy(self) -> bool:
+        """Whether pieces are being read back just now."""
+        return bool(self._pending)
+
     def proven(self) -> int:
         """Bytes read back and hashed so far."""
         return self._proven_bytes

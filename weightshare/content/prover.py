@@ -11,7 +11,7 @@ from typing import Self
 from weightshare.content.digests import piece_hash
 from weightshare.content.workers import Workers, can_start, usable_cores
 
-_DEPTH = 4  # pieces a worker has at hand, so that it need not wait for the next `drain`
+_DEPTH = 16  # pieces a worker has at hand, so that it need not wait for the next `drain`
 
 
 class Prover:

@@ -4,6 +4,7 @@
       keys/                 signing keys, OpenSSH format
       known_publishers      whom this user trusts
       config.toml           defaults for options
+      gate/                 manifests that have not passed the gate; empty otherwise
       models/ORG/MODEL/V/   where `fetch` puts files when no folder is named
       releases/<id>/        one folder a release and place:
         record.json           what this module reads and writes
@@ -22,8 +23,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -40,6 +43,7 @@ Kind = Literal["published", "fetched"]
 STAGING = ".weightshare-staging"
 _RECORD_VERSION = 1
 _SHORTEST_PREFIX = 6
+_STALE = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,31 @@ class Home:
     def releases(self) -> Path:
         """Folder of records."""
         return self.path / "releases"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for what has not passed the gate; it and all in it are gone afterwards.
+
+        Raises:
+            DiskError: it cannot be made.
+        """
+        root = self.path / "gate"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            _sweep(root)
+            scratch = Path(tempfile.mkdtemp(dir=root))
+        except OSError as error:
+            raise DiskError(
+                f"{root} cannot be written: {error.strerror or error}.",
+                hint="Check the disk and the folder's permissions, or name another place with --home.",
+                path=str(root),
+            ) from error
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            with suppress(OSError):
+                root.rmdir()
 
 
 def cache_dir() -> Path:
@@ -302,6 +331,14 @@ def _damaged(path: Path) -> StoreError:
         hint="Delete that folder and fetch or publish the release again; files already there are re-used.",
         path=str(path),
     )
+
+
+def _sweep(root: Path) -> None:
+    """Remove what a process that was killed in the gate left behind."""
+    for folder in root.iterdir():
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _STALE:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_prefix(query: str, record: Record) -> bool:

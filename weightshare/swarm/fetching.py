@@ -34,9 +34,10 @@ from weightshare.swarm.alerts import (
 )
 from weightshare.swarm.session import Session, Torrent, same_files
 from weightshare.swarm.states import Observation, Stage, Watch
-from weightshare.units import MIB
+from weightshare.units import BLOCK, MIB
 
 _TICK = 0.1
+_BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
 _REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
@@ -62,6 +63,9 @@ class Sink(Protocol):
 
     def settled(self) -> bool:
         """Whether all that was readable has been proven."""
+
+    def busy(self) -> bool:
+        """Whether pieces are being proven just now, so that it should be asked again soon."""
 
     def proven(self) -> int:
         """Bytes proven so far."""
@@ -97,6 +101,10 @@ class Transfer:
         self.clock = clock
         self._troubles = ""
         self._reported = 0.0
+        self._beside: dict[
+            int, int
+        ] = {}  # bytes of a piece on the wire that are not the files': see `received`
+        self._beside_bytes = 0
 
     # ---- before the gate
 
@@ -130,6 +138,7 @@ class Transfer:
         """
         same_files(info, self.torrent)
         pieces = PieceMap(info)
+        self._beside = _bytes_beside(pieces, info)
         span = next(span for span in pieces.spans if span.file.path == MANIFEST_NAME)
         self.torrent.want({span.position})
         wanted = set(span.pieces)
@@ -165,8 +174,8 @@ class Transfer:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
             NoSpaceError, DiskError: the disk refused; resumable.
         """
-        job = _Job(self, info, positions, sink)
-        job.run()
+        self._beside = _bytes_beside(PieceMap(info), info)
+        _Job(self, info, positions, sink).run()
 
     def suspend(self, sink: Sink) -> bool:
         """Write out what is here and hand the sink its resume data, within a bounded time; whether that worked."""
@@ -186,15 +195,15 @@ class Transfer:
         return flushed and saved
 
     def received(self) -> int:
-        """Payload bytes taken from peers in this run, each counted as often as it came."""
-        return self.torrent.status().downloaded
+        """File bytes taken from peers in this run, each counted as often as it came; the manifest is none of them."""
+        return max(0, self.torrent.status().downloaded - self._beside_bytes)
 
     # ---- shared by the steps
 
-    def events(self) -> list[Event]:
+    def events(self, timeout: float = _TICK) -> list[Event]:
         """What happened to this torrent; the disk's and the engine's failures are raised."""
         self.torrent.dial(self.clock())
-        events = self.session.events(_TICK)
+        events = self.session.events(timeout)
         for event in events:
             if isinstance(event, FileFailed):
                 raise _disk_error(event)
@@ -204,6 +213,8 @@ class Transfer:
                     hint="What arrived is kept: the same command resumes.",
                     path="",
                 )
+            if isinstance(event, PieceFinished):
+                self._beside_bytes += self._beside.get(event.piece, 0)
             if isinstance(event, TrackerFailed):
                 self._troubles = f"tracker: {event.reason}"
         return events
@@ -276,6 +287,7 @@ class _Job:
         self._flush_asked = 0.0
         self._resume_due = 0.0
         self._resume_asked = False
+        self._looked = 0.0
 
     def run(self) -> None:
         here = self._torrent.pieces()
@@ -285,7 +297,7 @@ class _Job:
         watch = Watch(Stage.FETCHING, self._transfer.timeout, clock())
         self._resume_due = clock() + 1
         while True:
-            for event in self._transfer.events():
+            for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else _TICK):
                 self._handle(event, clock())
             self._flush(clock())
             again = self._sink.refused()
@@ -299,7 +311,9 @@ class _Job:
                 if watch.stage is Stage.FETCHING:
                     watch = Watch(Stage.PROVING, 0, clock())
             self._save_resume(clock())
-            self._report(watch)
+            if clock() - self._looked >= _TICK:
+                self._looked = clock()
+                self._report(watch)
 
     def _take(self, pieces: Iterable[int]) -> None:
         for piece in pieces:
@@ -363,6 +377,23 @@ class _Job:
         self._transfer.look(
             watch, done=moved, total=self._total, missing=missing, shown=min(moved, self._total)
         )
+
+
+def _bytes_beside(pieces: PieceMap, info: Info) -> dict[int, int]:
+    """By piece, the bytes on the wire that belong to no file of the checkpoint.
+
+    That is the manifest, and in a hybrid the padding that fills up the last block of every file but the last.
+    """
+    beside: dict[int, int] = {}
+    for span in pieces.spans:
+        if not span.count:
+            continue
+        if span.file.path == MANIFEST_NAME:
+            beside.update({piece: pieces.byte_range(piece)[2] for piece in span.pieces})
+        final = span.pieces[-1]
+        if info.hybrid and final != pieces.total - 1:
+            beside[final] = beside.get(final, 0) + -span.file.size % BLOCK
+    return beside
 
 
 def _disk_error(event: FileFailed) -> WeightshareError:

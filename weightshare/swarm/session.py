@@ -247,7 +247,9 @@ class Session:
         return self._add(params, some_folder, peers)
 
     def remove(self, torrent: Torrent) -> None:
-        """Forget a torrent; its files stay. Returns once the engine has let go of them."""
+        """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
+        if not torrent._handle.is_valid():
+            return
         self._session.remove_torrent(torrent._handle)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
