@@ -26,7 +26,7 @@ from weightshare.trust.signing import sign
 from weightshare.units import KIB
 
 PIECE = 32 * KIB
-FILES: Mapping[str, bytes] = {
+FILES: dict[str, bytes] = {
     "config.json": b"{}",
     "empty": b"",
     "model.safetensors": bytes(range(256)) * 300,
