@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.drafting import hash_bytes
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.results import Fetched, Received
 from weightshare.api.sources import Target, resolve
@@ -364,8 +365,6 @@ def _torrent(info: Info, layers: dict[str, bytes], envelope: bytes, target: Targ
     ]
     own = next(file for file in info.files if file.path == MANIFEST_NAME)
     if own.size > info.piece_length:
-        from weightshare.api.publishing import hash_bytes
-
         files.append(hash_bytes(MANIFEST_NAME, envelope, info.piece_length))
     return build_torrent(info.raw, files, trackers=target.magnet.trackers, web_seeds=target.magnet.web_seeds)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from weightshare.api.publishing import hash_bytes
+from weightshare.api.drafting import hash_bytes
 from weightshare.api.trusting import Trustee
 from weightshare.content.hashing import hash_files
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts

@@ -1,0 +1,181 @@
+"""A release in memory: what a publisher signs, and the torrent around it, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from weightshare.content.checkpoint import Checkpoint, SourceFile
+from weightshare.content.hashing import FileHashes
+from weightshare.content.v1_twin import join_twin
+from weightshare.manifest.magnet import Magnet
+from weightshare.manifest.merkle import leaves_of, root_of
+from weightshare.manifest.metainfo import (
+    HashedFile,
+    Info,
+    build_info,
+    build_torrent,
+    build_v1_torrent,
+    parse_info,
+)
+from weightshare.manifest.model import (
+    MANIFEST_NAME,
+    Document,
+    FileEntry,
+    License,
+    Manifest,
+    ModelFacts,
+    Publisher,
+    TorrentFacts,
+)
+from weightshare.trust.keys import FileSigner, PublicKey
+from weightshare.trust.signing import sign
+from weightshare.units import BLOCK
+
+_LICENSE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
+_CARD = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a publisher asks for, beside the files; see `publishing.publish` for each."""
+
+    name: str
+    version: str
+    license: str | None
+    summary: str
+    sequence: int | None
+    piece_length: int
+    hybrid: bool
+    v1_twin: bool
+    trackers: tuple[str, ...]
+    web_seeds: tuple[str, ...]
+    torrent_urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HashedCheckpoint:
+    """A checkpoint and the digests of its files, both in the order of the torrent's file tree."""
+
+    checkpoint: Checkpoint
+    files: tuple[tuple[SourceFile, FileHashes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A release that is made but not yet written.
+
+    Attributes:
+        manifest: what is signed.
+        envelope: the signed manifest as it will be stored.
+        info: the torrent's info dictionary.
+        torrent: the `.torrent`.
+        v1_twin: a plain v1 torrent of the same files, None if not asked for.
+        magnet: the link.
+    """
+
+    manifest: Manifest
+    envelope: bytes
+    info: Info
+    torrent: bytes
+    v1_twin: bytes | None
+    magnet: str
+
+
+def draft(hashed: HashedCheckpoint, intent: Intent, signer: FileSigner) -> Draft:
+    """Make a release of a hashed checkpoint.
+
+    Raises:
+        IntegrityError: the release would break the format.
+        CheckpointError: a file changed after it was hashed.
+    """
+    manifest = _manifest(hashed, intent, signer.public_key)
+    envelope = sign(manifest, signer).to_bytes()
+    name, piece_length = manifest.torrent.name, intent.piece_length
+    files = [
+        *(_with_path(file.path, found) for file, found in hashed.files),
+        hash_bytes(MANIFEST_NAME, envelope, piece_length),
+    ]
+    info = parse_info(build_info(name, piece_length, files, hybrid=intent.hybrid))
+    magnet = Magnet(
+        v2_hash=info.v2_hash,
+        v1_hash=info.v1_hash,
+        name=name,
+        trackers=intent.trackers,
+        web_seeds=intent.web_seeds,
+        sources=intent.torrent_urls,
+        publisher=signer.public_key.fingerprint_bytes,
+    )
+    torrent = build_torrent(
+        info.raw, files, trackers=intent.trackers, web_seeds=intent.web_seeds, comment=intent.summary
+    )
+    twin = _v1_twin(hashed, intent, name, envelope) if intent.v1_twin else None
+    return Draft(manifest, envelope, info, torrent, twin, str(magnet))
+
+
+def hash_bytes(path: str, data: bytes, piece_length: int) -> HashedFile:
+    """The hashes of a file that is still in memory."""
+    leaves = leaves_of(data)
+    per_piece = piece_length // BLOCK
+    pieces = [data[at : at + piece_length] for at in range(0, len(data), piece_length)]
+    layer = b""
+    if len(pieces) > 1:
+        layer = b"".join(
+            root_of(leaves[at : at + per_piece], width=per_piece) for at in range(0, len(leaves), per_piece)
+        )
+    return HashedFile(
+        path,
+        len(data),
+        root_of(leaves),
+        layer,
+        b"".join(hashlib.sha1(piece.ljust(piece_length, b"\0")).digest() for piece in pieces),  # noqa: S324
+        hashlib.sha1(pieces[-1]).digest(),  # noqa: S324 - BitTorrent v1
+    )
+
+
+def _manifest(hashed: HashedCheckpoint, intent: Intent, signer: PublicKey) -> Manifest:
+    entries = {
+        file.path: FileEntry(file.path, file.size, found.sha256, found.pieces_root, file.media_type)
+        for file, found in hashed.files
+    }
+    now = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    text = next((path for path in _LICENSE_FILES if path in entries), None)
+    org, _, model = intent.name.partition("/")
+    return Manifest(
+        files=tuple(sorted(entries.values(), key=lambda entry: entry.path.encode())),
+        publisher=Publisher(org, (signer.fingerprint,)),
+        model=ModelFacts(
+            id=intent.name,
+            version=intent.version,
+            sequence=now if intent.sequence is None else intent.sequence,
+            released=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            summary=intent.summary,
+        ),
+        torrent=TorrentFacts(model, intent.piece_length, intent.hybrid),
+        license=License(intent.license, text) if intent.license else None,
+        weights=hashed.checkpoint.weights,
+        documents=(Document("model-card", _CARD, entries[_CARD].sha256),) if _CARD in entries else (),
+    )
+
+
+def _v1_twin(hashed: HashedCheckpoint, intent: Intent, name: str, envelope: bytes) -> bytes:
+    """A v1 torrent of the same files, the manifest last since it was not there when the others were hashed."""
+    pieces = join_twin(
+        [(file.location, file.size) for file, _ in hashed.files],
+        intent.piece_length,
+        [found.v1_twin for _, found in hashed.files],
+        tail=envelope,
+    )
+    listed = [*((file.path, file.size) for file, _ in hashed.files), (MANIFEST_NAME, len(envelope))]
+    return build_v1_torrent(
+        name, intent.piece_length, listed, pieces, trackers=intent.trackers, web_seeds=intent.web_seeds
+    )
+
+
+def _with_path(path: str, found: FileHashes) -> HashedFile:
+    return HashedFile(
+        path, found.size, found.pieces_root, found.piece_layer, found.v1_pieces, found.v1_last_unpadded
+    )
