@@ -1,78 +1,32 @@
 """What may be published: a folder of model files is read, and refused if it holds what must not leave it.
 
-Left out of a release, silently, because they are not part of the model:
-
-- `weightshare.json` at the root: the signed manifest itself, made anew
-- `.weightshare*`: our own working files
-- `.git`: history, and with it everything that was ever deleted
-- `.cache/huggingface` at the root: the Hub client's notes in a downloaded folder
-- `.DS_Store`, `__pycache__`: what systems and Python leave behind
-
-Everything else is published or the whole folder is refused. Symbolic links are followed inside the folder;
-those of a Hugging Face Hub cache, where `models--X--Y/snapshots/<commit>/file` points into
-`models--X--Y/blobs`, may also point there. Any other link could publish a file that nobody meant to show.
+Which files belong to it, and which links are followed, is told in `walk`.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from weightshare.content import safetensors_index
 from weightshare.content.safetensors_header import Header, read_header
+from weightshare.content.walk import SourceFile, listing, walk
 from weightshare.errors import (
     CheckpointError,
     DiskError,
-    LinkError,
     PickleError,
-    RefusedContentError,
     SafetensorsError,
     UnsafeNameError,
     UnsafePathError,
     UsageError,
 )
-from weightshare.manifest.kinds import is_code, is_pickle, media_type
+from weightshare.manifest.kinds import is_code, is_pickle
 from weightshare.manifest.model import MANIFEST_NAME, Weights
 from weightshare.manifest.paths import check_path, fold
-from weightshare.manifest.text import escape
-from weightshare.units import MAX_FILES, MAX_JSON_INTEGER, MAX_PATH_DEPTH
+from weightshare.units import MAX_FILES, MAX_JSON_INTEGER
 
-Stamp = tuple[int, int, int, int, int]
-"""Device, inode, size, modification and status-change time (ns)."""
-
-_IGNORED = frozenset({".git", ".DS_Store", "__pycache__"})
-_HUB_NOTES = ".cache/huggingface"
 _USUAL_DOTFILES = frozenset({".gitattributes", ".gitignore"})
-_SHOWN = 100
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file to publish.
-
-    Attributes:
-        path: in the release: relative, `/`-separated.
-        location: where its bytes lie, links followed.
-        size: bytes.
-        media_type: RFC 6838 type.
-        stamp: its status when it was looked at.
-    """
-
-    path: str
-    location: Path
-    size: int
-    media_type: str
-    stamp: Stamp
-
-    def unchanged(self) -> bool:
-        """Whether the file's status is what it was."""
-        try:
-            return _stamp(self.location.stat()) == self.stamp
-        except OSError:
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +64,7 @@ def scan(root: Path, *, allow_pickle: bool = False) -> Checkpoint:
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UsageError(f"{root} {what}.", hint="Name the folder that holds the checkpoint.", path=str(root))
-    found = _Found(root, root.resolve())
-    try:
-        found.walk()
-    except OSError as error:
-        raise DiskError(
-            f"{error.filename} cannot be read: {error.strerror}.", path=str(error.filename)
-        ) from error
-    found.refuse()
-    files = tuple(sorted(found.files, key=lambda file: file.path.encode("utf-8", "surrogateescape")))
+    files = walk(root)
     _check_amount(root, files)
     _check_names([file.path for file in files])
     warnings = _check_kinds(files, allow_pickle=allow_pickle)
@@ -126,102 +72,6 @@ def scan(root: Path, *, allow_pickle: bool = False) -> Checkpoint:
     warnings += [warning for header in headers.values() for warning in header.warnings]
     shards = safetensors_index.check({file.path: file.location for file in files}, headers, warnings)
     return Checkpoint(root, files, tuple(warnings), _weights(headers, shards))
-
-
-@dataclass(slots=True)
-class _Found:
-    """A walk over the folder: what is there, and what must not be."""
-
-    root: Path
-    real: Path
-    files: list[SourceFile] = field(default_factory=list)
-    links: dict[str, str] = field(default_factory=dict)
-    special: list[str] = field(default_factory=list)
-
-    def walk(self) -> None:
-        pending = [(self.real, "", 0)]
-        while pending:
-            folder, prefix, depth = pending.pop()
-            if depth > MAX_PATH_DEPTH:
-                raise UnsafeNameError(
-                    f"{escape(prefix)} lies more than {MAX_PATH_DEPTH} folders deep.", paths=[prefix]
-                )
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    path = prefix + entry.name
-                    if _ignored(path, entry.name):
-                        continue
-                    if entry.is_symlink() or _is_junction(entry):
-                        self._link(path, Path(entry.path))
-                    elif entry.is_dir(follow_symlinks=False):
-                        pending.append((Path(entry.path), f"{path}/", depth + 1))
-                    else:
-                        self._file(path, Path(entry.path))
-
-    def _link(self, path: str, link: Path) -> None:
-        try:
-            target = link.resolve(strict=True)
-        except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
-            self.links[path] = f"leads nowhere, to {os.readlink(link)!r}"  # noqa: PTH115
-            return
-        if target.is_dir():
-            self.links[path] = "leads to a folder"
-        elif target.is_relative_to(self.real):
-            inside = target.relative_to(self.real).as_posix()
-            parts = inside.split("/")
-            if any(_ignored("/".join(parts[: i + 1]), part) for i, part in enumerate(parts)):
-                self.links[path] = f"leads to {inside!r}, which is not published"
-            else:
-                self._file(path, target)
-        elif target.parent == hub_blobs(self.real):
-            self._file(path, target)
-        else:
-            self.links[path] = f"leaves the folder, to {str(target)!r}"
-
-    def _file(self, path: str, location: Path) -> None:
-        status = location.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            self.special.append(path)
-            return
-        self.files.append(SourceFile(path, location, status.st_size, media_type(path), _stamp(status)))
-
-    def refuse(self) -> None:
-        if self.links:
-            raise LinkError(
-                "Symbolic links that are not followed: "
-                + _listing(f"{p} {why}" for p, why in self.links.items()),
-                hint="Put copies of the files in their place, or remove the links.",
-                paths=sorted(self.links),
-            )
-        if self.special:
-            raise RefusedContentError(
-                "Not regular files (pipes, sockets or devices): " + _listing(self.special),
-                hint="Remove them from the folder.",
-                paths=sorted(self.special),
-            )
-
-
-def _ignored(path: str, name: str) -> bool:
-    return name in _IGNORED or name.startswith(".weightshare") or path in (MANIFEST_NAME, _HUB_NOTES)
-
-
-def _is_junction(entry: os.DirEntry[str]) -> bool:
-    """Whether a Windows folder link stands there (known to Python 3.12 and later)."""
-    is_junction = getattr(entry, "is_junction", None)
-    return bool(is_junction and is_junction())
-
-
-def hub_blobs(real: Path) -> Path | None:
-    """The blob folder of the Hub cache that a folder lies in, if it is a snapshot or a part of one."""
-    for folder in (real, *real.parents):
-        repository = folder.parent.parent
-        if folder.parent.name == "snapshots" and repository.name.startswith("models--"):
-            return repository / "blobs"
-    return None
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _check_amount(root: Path, files: tuple[SourceFile, ...]) -> None:
@@ -235,7 +85,7 @@ def _check_amount(root: Path, files: tuple[SourceFile, ...]) -> None:
         )
     large = [file.path for file in files if file.size > MAX_JSON_INTEGER]
     if large:
-        raise CheckpointError(f"Files over {MAX_JSON_INTEGER} bytes: {_listing(large)}", paths=large)
+        raise CheckpointError(f"Files over {MAX_JSON_INTEGER} bytes: {listing(large)}", paths=large)
 
 
 def _check_names(paths: list[str]) -> None:
@@ -250,15 +100,19 @@ def _check_names(paths: list[str]) -> None:
         for end in (i for i, character in enumerate(path) if character == "/"):
             places.setdefault(fold(path[:end]), set()).add(path[: end + 1])
     for path in paths:
-        # Folders may differ in case, since their files still have places of their own; files may not.
-        if rivals := sorted(places[fold(path)] - {path}):
+        # Two folders may differ in case, since their files still have places of their own; anything else may
+        # not.
+        rivals = places[fold(path)] - {path}
+        for end in (i for i, character in enumerate(path) if character == "/"):
+            rivals |= {rival for rival in places[fold(path[:end])] if not rival.endswith("/")}
+        if rivals:
             bad.setdefault(
-                path, f"the same as {rivals[0]!r} where letter case or Unicode form does not count"
+                path, f"clashes with {min(rivals)!r} where letter case and Unicode form do not count"
             )
     if bad:
         raise UnsafeNameError(
             "Names that another system could not store as they are: "
-            + _listing(f"{path} ({reason})" for path, reason in bad.items()),
+            + listing(f"{path} ({reason})" for path, reason in bad.items()),
             hint="Rename the files.",
             paths=sorted(bad),
         )
@@ -269,22 +123,22 @@ def _check_kinds(files: tuple[SourceFile, ...], *, allow_pickle: bool) -> list[s
     pickles = [file.path for file in files if is_pickle(file.path)]
     if pickles and not allow_pickle:
         raise PickleError(
-            "Pickle files run code when they are loaded: " + _listing(pickles),
+            "Pickle files run code when they are loaded: " + listing(pickles),
             hint="Convert them to safetensors and remove them, or publish them with --allow-pickle.",
             paths=pickles,
         )
     if pickles:
-        warnings.append("Pickle files, which run code when they are loaded: " + _listing(pickles))
+        warnings.append("Pickle files, which run code when they are loaded: " + listing(pickles))
     code = [file.path for file in files if is_code(file.path)]
     if code:
-        warnings.append("Program files, which are carried and never run: " + _listing(code))
+        warnings.append("Program files, which are carried and never run: " + listing(code))
     hidden = [
         file.path
         for file in files
         if any(part.startswith(".") and part not in _USUAL_DOTFILES for part in file.path.split("/"))
     ]
     if hidden:
-        warnings.append("Hidden files are published too: " + _listing(hidden))
+        warnings.append("Hidden files are published too: " + listing(hidden))
     return warnings
 
 
@@ -333,9 +187,3 @@ def _items(shape: tuple[int, ...]) -> int:
     for length in shape:
         count *= length
     return count
-
-
-def _listing(texts: Iterable[str]) -> str:
-    shown = [escape(text) for text in sorted(texts)]
-    more = f", and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + more + "."

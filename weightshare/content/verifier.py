@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from weightshare.content.checkpoint import hub_blobs
 from weightshare.content.hashing import FileHashes, hash_each
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import CheckpointError, CorruptError
 from weightshare.manifest import merkle
 from weightshare.manifest.model import MANIFEST_NAME, FileEntry

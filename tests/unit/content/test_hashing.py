@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.content.reference_digests import padded, piece_layer, pieces_root, some_bytes, v1_pieces
-from weightshare.content import hashing
+from weightshare.content import gathering, hashing
 from weightshare.content.hashing import FileHashes, hash_each, hash_files
 from weightshare.content.v1_twin import join_twin
 from weightshare.errors import CheckpointError, DiskError, WorkerError
@@ -137,13 +137,13 @@ def test_notices_a_file_that_is_written_to_meanwhile(tmp_path: Path, workers: in
             with path.open("r+b") as file:
                 file.write(b"other")
 
-    hashing_pace = hashing._REPORT_EVERY
-    hashing._REPORT_EVERY = 0.0
+    pace = gathering._REPORT_EVERY
+    gathering._REPORT_EVERY = 0.0
     try:
         with pytest.raises(CheckpointError, match="written to while it was read"):
             hash_files([(path, 64 * MIB)], 16 * KIB, hybrid=False, workers=workers, observe=meddle)
     finally:
-        hashing._REPORT_EVERY = hashing_pace
+        gathering._REPORT_EVERY = pace
 
 
 @pytest.mark.parametrize("workers", [1, 2])
