@@ -37,7 +37,13 @@ def verify(
     store = Store(home)
     located = locate(store, Trustee(home, trust), release)
     manifest = located.verified.manifest
-    reports = check_folder(located.folder, located.verified, layers=located.layers, observe=observe)
+    reports = check_folder(
+        located.folder,
+        located.verified,
+        layers=located.layers,
+        locations=located.locations,
+        observe=observe,
+    )
     record = located.record
     selected = record.selected if record is not None else None
     if selected is not None:

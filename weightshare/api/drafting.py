@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from weightshare.content.checkpoint import Checkpoint, SourceFile
+from weightshare.content.checkpoint import Checkpoint
 from weightshare.content.hashing import FileHashes
 from weightshare.content.v1_twin import join_twin
+from weightshare.content.walk import SourceFile
 from weightshare.manifest.magnet import Magnet
 from weightshare.manifest.merkle import leaves_of, root_of
 from weightshare.manifest.metainfo import (

@@ -37,12 +37,14 @@ class Located:
         folder: where its files lie.
         layers: piece layers by pieces root, authenticated; empty where no `.torrent` is known.
         record: what the store knows of it, None for a folder that the store has never seen.
+        locations: where files lie that the folder only links to, as in a Hub cache that was published in place.
     """
 
     verified: VerifiedManifest
     folder: Path
     layers: Mapping[bytes, bytes]
     record: Record | None
+    locations: Mapping[str, Path]
 
 
 def locate(store: Store, trustee: Trustee, release: str) -> Located:
@@ -56,7 +58,7 @@ def locate(store: Store, trustee: Trustee, release: str) -> Located:
     envelope, folder, record = locate_envelope(store, release)
     decision = trustee.decide(envelope)
     trustee.remember(decision)
-    return Located(decision.verified, folder, _layers(store, record), record)
+    return Located(decision.verified, folder, _layers(store, record), record, _links(store, record))
 
 
 def locate_envelope(store: Store, release: str) -> tuple[bytes, Path, Record | None]:
@@ -151,7 +153,12 @@ def _prove(store: Store, located: Located, record: Record, observe: Observer) ->
     ):
         return
     reports = check_folder(
-        located.folder, located.verified, layers=located.layers, observe=observe, extras=False
+        located.folder,
+        located.verified,
+        layers=located.layers,
+        locations=located.locations,
+        observe=observe,
+        extras=False,
     )
     bad = problems_of(reports)
     if bad:
@@ -247,6 +254,20 @@ def _manifest_file(store: Store, located: Located, record: Record) -> Path:
     if beside.is_file() and beside.read_bytes() == located.verified.envelope:
         return beside
     return store.folder(record) / MANIFEST_NAME
+
+
+def _links(store: Store, record: Record | None) -> dict[str, Path]:
+    """The links that were followed when the folder was published, as far as they still lead to the same files."""
+    links: dict[str, Path] = {}
+    if record is None or record.kind != "published":
+        return links
+    for path, receipt in load_receipts(store.folder(record) / "receipts.json").items():
+        place = record.path / path
+        if place.is_symlink() and place.exists():
+            found = place.stat()
+            if (found.st_dev, found.st_ino) == (receipt.dev, receipt.inode):
+                links[path] = place.resolve()
+    return links
 
 
 def _layers(store: Store, record: Record | None) -> Mapping[bytes, bytes]:
