@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,7 @@ UNSAFE: dict[str, Change] = {
     "parent": _put([b".."]),
     "parent below": _put([b"sub", b".."]),
     "slash in a part": _put([b"x/../../etc"]),
+    "slash in a harmless part": _put([b"x/y"]),
     "absolute": _put([b"/etc"]),
     "backslash": _put([b"..\\x"]),
     "drive": _put([b"C:"]),
@@ -233,6 +235,21 @@ def test_a_hybrid_whose_halves_differ_is_refused(change: Change) -> None:
         _parse(info)
 
 
+def test_a_file_that_starts_within_a_piece_is_refused_whatever_else_fits() -> None:
+    info = _info(files={"a": b"a" * 5, "b": b"b" * 7})
+    del info[b"files"][1]
+    info[b"pieces"] = info[b"pieces"][:20]
+    with pytest.raises(MetainfoError, match="a pad is missing"):
+        _parse(info)
+
+
+def test_a_file_missing_at_the_end_of_the_v1_list_is_refused_whatever_else_fits() -> None:
+    info = _info(files={"a": b"a" * 5, "z-empty": b""})
+    del info[b"files"][-1]
+    with pytest.raises(MetainfoError, match="'z-empty' of the tree is missing"):
+        _parse(info)
+
+
 def test_single_file_torrents_are_read_in_both_halves() -> None:
     info = _info(files={"model": b"x" * 100})
     info[b"name"] = b"model"
@@ -273,6 +290,19 @@ def _long_folder() -> bytes:
     name = b"x" * MIB
     tree = b"d%d:%sd%see" % (len(name), name, children)
     return b"d9:file tree" + tree + b"12:meta versioni2e4:name1:m12:piece lengthi32768ee"
+
+
+def test_a_long_name_is_not_copied_for_every_file_below_it() -> None:
+    name, children = b"x" * 20_000, b"".join(b"5:%05dd0:d6:lengthi0eee" % n for n in range(9_000))
+    tree = b"d%d:%sd%see" % (len(name), name, children)
+    raw = b"d9:file tree" + tree + b"12:meta versioni2e4:name1:m12:piece lengthi32768ee"
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsafePathError, match="255 bytes"):
+            parse_info(raw)
+        assert tracemalloc.get_traced_memory()[1] < 50 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.timeout(10)

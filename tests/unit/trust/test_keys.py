@@ -129,6 +129,7 @@ BAD_LINES = {
     f"ssh-ed25519 {BODY}AAAA": "no Ed25519 key",
     _wire("ssh-ed25519", KEY.raw, b"more"): "no Ed25519 key",
     _wire("ssh-ed25519", KEY.raw[:31]): "no Ed25519 key",
+    "ssh-ed25519 " + _wire("ssh-ed25518", KEY.raw).split()[1]: "no Ed25519 key",
     _wire("sk-ssh-ed25519@openssh.com", KEY.raw, b"ssh:"): "security device",
     # The type in the blob counts, whatever stands before it.
     "ssh-ed25519 " + _wire("sk-ssh-ed25519@openssh.com", KEY.raw, b"ssh:").split()[1]: "no Ed25519 key",
