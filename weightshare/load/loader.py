@@ -159,7 +159,7 @@ def choose(device: str, mode: str) -> tuple[str, str]:
     if device == "auto":
         device = "cuda" if mode == "cuda" or (mode == "auto" and torch.cuda.is_available()) else "cpu"
     try:
-        name = str(torch.empty(0, device=device).device)
+        found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DeviceError(
@@ -167,7 +167,8 @@ def choose(device: str, mode: str) -> tuple[str, str]:
             hint="`--device cpu` always works; `weightshare doctor` shows what is there.",
             device=device,
         ) from error
-    on_cpu = name == "cpu"
+    on_cpu = found.type == "cpu"
+    name = "cpu" if on_cpu else str(found)
     if mode == "cuda" and not name.startswith("cuda"):
         raise UsageError(
             f"The mode cuda does not go with the device {name}.", hint="Leave the mode out, or use private."

