@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import marshal
 import os
-import signal
 import struct
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ _LENGTH = struct.Struct("<I")
 
 def serve() -> None:
     """Work until stdin closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     incoming = messages(sys.stdin.buffer)
     hasher: Hasher | None = None
     try:

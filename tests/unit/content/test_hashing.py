@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.content.reference_digests import padded, piece_layer, pieces_root, some_bytes, v1_pieces
-from weightshare.content import gathering, hashing
+from weightshare.content import digests, gathering, hashing
 from weightshare.content.hashing import FileHashes, hash_each, hash_files
 from weightshare.content.v1_twin import join_twin
 from weightshare.errors import CheckpointError, DiskError, WorkerError
@@ -146,6 +147,23 @@ def test_notices_a_file_that_is_written_to_meanwhile(tmp_path: Path, workers: in
         gathering._REPORT_EVERY = pace
 
 
+def test_notices_a_small_file_that_is_written_to_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "small"
+    path.write_bytes(bytes(2 * digests.BUFFER))
+    read = digests._fill
+
+    def read_and_meddle(file: io.FileIO, view: memoryview) -> None:
+        read(file, view)
+        with path.open("r+b") as other:
+            other.write(b"other")
+
+    monkeypatch.setattr(digests, "_fill", read_and_meddle)
+    with pytest.raises(CheckpointError, match="written to while it was read"):
+        hash_files([(path, 2 * digests.BUFFER)], 16 * KIB, hybrid=False)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_names_a_file_that_is_gone_or_unreadable(tmp_path: Path, workers: int) -> None:
     with pytest.raises(CheckpointError, match="absent: it is gone"):
@@ -207,13 +225,16 @@ def test_an_interrupted_parent_leaves_no_worker_and_no_noise(tmp_path: Path, how
     with path.open("wb") as file:
         file.truncate(64 * 2**30)
     command = [sys.executable, "-c", SCRIPT, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
         assert parent.stdout.readline() == "hashing\n"
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         assert len(children) == 2
-        parent.send_signal(how)
+        # A terminal's Ctrl-C goes to the whole group; what kills a process goes to it alone.
+        (os.killpg if how == signal.SIGINT else os.kill)(parent.pid, how)
         # The workers hold stderr too: its end comes when the last of them has gone.
         _, noise = parent.communicate(timeout=60)
     assert noise.count("Traceback") == (1 if how == signal.SIGINT else 0)

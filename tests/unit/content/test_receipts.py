@@ -79,6 +79,10 @@ def test_every_field_counts(file: Path, field: str) -> None:
     assert not replace(receipt, **{field: getattr(receipt, field) + 1}).still_holds(file)
 
 
+def test_only_a_file_can_be_proven(tmp_path: Path) -> None:
+    assert not Receipt.of(tmp_path, ROOT).still_holds(tmp_path)
+
+
 def test_made_from_a_descriptor_it_binds_the_file_that_was_read(file: Path) -> None:
     with file.open("rb") as opened:
         file.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from tests.unit.content.reference_digests import some_bytes
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import CorruptError
 from weightshare.progress import Phase, Progress
+from weightshare.trust.gate import verify
+from weightshare.trust.keys import FileSigner
+from weightshare.trust.pins import Pin
+from weightshare.trust.publishers import KnownPublishers
+from weightshare.trust.signing import sign
 
 SIZE = 5 * PIECE + 1234
 POSIX = pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
@@ -193,6 +199,20 @@ def test_refuses_a_layer_that_was_not_signed(release: Release) -> None:
     for forged in (bytes(32 * 6), release.layers[root][:-32]):
         with pytest.raises(CorruptError, match="not the one that was signed"):
             check_folder(release.folder, release.verified, layers={root: forged})
+
+
+def test_both_digests_must_hold(release: Release, tmp_path: Path) -> None:
+    signer = FileSigner.load(tmp_path / "keys/key")
+    manifest = release.verified.manifest
+    known = KnownPublishers(()).add(Pin("acme", signer.public_key.fingerprint, signer.public_key))
+    for change in ({"sha256": bytes(32)}, {"pieces_root": bytes(32)}):
+        first = replace(manifest.files[0], **change)  # type: ignore[arg-type]
+        odd = replace(manifest, files=(first, *manifest.files[1:]))
+        verified = verify(sign(odd, signer).to_bytes(), known)
+        reports = check_folder(release.folder, verified)
+        assert [(report.path, report.problem) for report in reports if not report.ok] == [
+            (first.path, "corrupt")
+        ]
 
 
 def test_verifying_writes_nothing_and_reports_progress(release: Release) -> None:
