@@ -226,7 +226,7 @@ class _Fetch:
                     lambda data: _write(state / "resume", data),
                 )
             )
-            plan.staging.mkdir(parents=True, exist_ok=True)
+            (plan.staging / passed.info.name).mkdir(parents=True, exist_ok=True)
             swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
             receipts = landing.promote(record.path)
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
@@ -246,22 +246,24 @@ class _Fetch:
         unclean = state / "running"
         thorough = unclean.exists()
         unclean.touch()
-        if live is not None and not plan.has_staged:
-            transfer = live
-            transfer.move(plan.staging)
-        else:
-            if live is not None:
-                session.remove(live.torrent)
-            torrent = session.add_info(
-                passed.info.raw,
-                plan.staging,
-                resume=_read(state / "resume"),
-                trackers=self._target.magnet.trackers,
-                peers=(*self._target.magnet.peers, *self._wish.peers),
-            )
-            transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
-            transfer.check(plan.size, thorough=thorough or not (state / "resume").exists())
-        transfer.torrent.open_sources((), self._target.magnet.web_seeds)
+        # A connection that has idled at the gate has left its slow start and would crawl for a second: begin anew,
+        # with the peers that were found.
+        found: list[Peer] = []
+        if live is not None:
+            found = live.torrent.dialled()
+            session.remove(live.torrent)
+        _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
+        torrent = session.add_info(
+            passed.info.raw,
+            plan.staging,
+            wanted=[span.position for span in plan.spans],
+            resume=_read(state / "resume"),
+            peers=(*found, *self._target.magnet.peers, *self._wish.peers),
+        )
+        transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
+        transfer.check(plan.size, thorough=thorough and plan.has_staged)
+        transfer.torrent.connect_now()
+        transfer.torrent.open_sources(self._target.magnet.trackers, self._target.magnet.web_seeds)
         try:
             transfer.fetch(passed.info, [span.position for span in plan.spans], landing)
         except BaseException:

@@ -56,11 +56,6 @@ class CacheFlushed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class StorageMoved(Event):
-    """The files lie in the new folder."""
-
-
-@dataclass(frozen=True, slots=True)
 class ResumeSaved(Event):
     """Resume data, ready to be written."""
 
@@ -142,10 +137,6 @@ def _translate(alert: lt.alert) -> Event | None:
             return MetadataRefused(_key(alert), alert.error.message())
         case lt.torrent_checked_alert():
             return Checked(_key(alert))
-        case lt.storage_moved_alert():
-            return StorageMoved(_key(alert))
-        case lt.storage_moved_failed_alert():
-            return FileFailed(_key(alert), alert.file_path(), alert.error.value(), alert.error.message())
         case lt.save_resume_data_alert():
             return ResumeSaved(_key(alert), bytes(lt.write_resume_data_buf(alert.params)))
         case lt.save_resume_data_failed_alert():

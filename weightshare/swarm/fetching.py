@@ -27,7 +27,6 @@ from weightshare.swarm.alerts import (
     PieceFinished,
     ResumeFailed,
     ResumeSaved,
-    StorageMoved,
     TorrentFailed,
     TrackerFailed,
 )
@@ -129,11 +128,6 @@ class Transfer:
         return (folder / info.name / MANIFEST_NAME).read_bytes()
 
     # ---- after the gate
-
-    def move(self, folder: Path) -> None:
-        """Let the files lie in `folder` from now on."""
-        self.torrent.move(folder)
-        self.wait_for(StorageMoved, "the torrent engine to move the manifest")
 
     def check(self, total: int, *, thorough: bool) -> None:
         """Wait until what an earlier run left is compared with the hashes, all of it if `thorough`."""

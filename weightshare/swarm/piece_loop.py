@@ -95,7 +95,6 @@ class PieceLoop:
     def run(self) -> None:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
         here = self._torrent.pieces()
-        self._torrent.want(self._positions)
         self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
         clock = self._transfer.clock
         watch = Watch(Stage.FETCHING, self._transfer.timeout, clock())

@@ -77,11 +77,7 @@ class Torrent:
 
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files, by their place in the file tree."""
-        files = self._metadata().layout()
-        priorities = [0] * files.num_files()
-        for position, index in enumerate(_real_files(files)):
-            priorities[index] = 4 if position in positions else 0
-        self._handle.prioritize_files(priorities)
+        self._handle.prioritize_files(_priorities(self._metadata().layout(), positions))
 
     def _metadata(self) -> lt.torrent_info:
         found = self._handle.torrent_file()
@@ -126,13 +122,16 @@ class Torrent:
         """Which pieces are here, by index."""
         return list(self._handle.status(lt.torrent_handle.query_pieces).pieces)
 
+    def dialled(self) -> list[Peer]:
+        """The connected peers that we dialled, who can be dialled again."""
+        ours = lt.peer_info.local_connection
+        return [
+            (str(peer.ip[0]), int(peer.ip[1])) for peer in self._handle.get_peer_info() if peer.flags & ours
+        ]
+
     def flush(self) -> None:
         """Write out what is finished; `CacheFlushed` says when."""
         self._handle.flush_cache()
-
-    def move(self, folder: Path) -> None:
-        """Move the files; `StorageMoved` says when."""
-        self._handle.move_storage(str(folder))
 
     def recheck(self) -> None:
         """Compare all that is on disk with the hashes; `Checked` says when."""
@@ -146,8 +145,17 @@ class Torrent:
         """Ask for resume data; `ResumeSaved` or `ResumeFailed` brings it."""
         self._handle.save_resume_data(lt.torrent_handle.save_info_dict)
 
+    def connect_now(self) -> None:
+        """Dial the known peers at once and not at the engine's next second.
+
+        The engine dials when a torrent is taken up from a pause. To be called before there are trackers: they would
+        hear of the pause.
+        """
+        self._handle.pause()
+        self._handle.resume()
+
     def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
-        """Add trackers and web seeds, as far as the network allows; only after the gate."""
+        """Add trackers, and web seeds (only after the gate), as far as the network allows."""
         for url in allowed_urls(self._network, trackers):
             self._handle.add_tracker({"url": url})
         for url in allowed_urls(self._network, web_seeds):
@@ -204,18 +212,27 @@ class Session:
         info: bytes,
         folder: Path,
         *,
+        wanted: Collection[int] = (),
         resume: bytes | None = None,
-        trackers: Iterable[str] = (),
         peers: Sequence[Peer] = (),
     ) -> Torrent:
-        """Add a torrent whose info dictionary is known, wanting nothing yet; `resume` is earlier resume data."""
+        """Add a torrent whose info dictionary is known.
+
+        Args:
+            info: the raw info dictionary.
+            folder: where its files go.
+            wanted: the files to ask for, by their place in the file tree. A connection that at first wants nothing
+                leaves its slow start and then crawls for a second, so say it here and not later.
+            resume: earlier resume data.
+            peers: dialled.
+        """
         params, layout = _load(b"d4:info" + info + b"e")
         saved = _try_resume(resume) if resume is not None else None
         if saved is not None and saved.ti is not None and saved.ti.info_section() == info:
             params = saved
-        params.trackers = list(allowed_urls(self.network, trackers))
+        params.trackers = []
         params.url_seeds = []
-        params.file_priorities = [0] * layout.num_files()
+        params.file_priorities = _priorities(layout, wanted)
         return self._add(params, folder, peers)
 
     def add_seed(
@@ -354,6 +371,13 @@ def _try_resume(data: bytes) -> lt.add_torrent_params | None:
 def _real_files(files: lt.file_storage) -> Iterable[int]:
     pad = lt.file_storage.flag_pad_file
     return (index for index in range(files.num_files()) if not files.file_flags(index) & pad)
+
+
+def _priorities(files: lt.file_storage, wanted: Collection[int]) -> list[int]:
+    priorities = [0] * files.num_files()
+    for position, index in enumerate(_real_files(files)):
+        priorities[index] = 4 if position in wanted else 0
+    return priorities
 
 
 def _addresses(host: str, network: Network) -> list[str]:
