@@ -9,7 +9,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO
 from urllib.parse import urlsplit
 
-from weightshare import __version__
+from weightshare.version import __version__
 from weightshare.errors import DownloadError
 from weightshare.swarm.networks import Network, allows_host
 from weightshare.units import format_duration, format_size

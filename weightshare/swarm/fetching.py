@@ -94,13 +94,6 @@ class Transfer:
             for event in self.events():
                 if isinstance(event, MetadataReceived):
                     return self.torrent.info()
-                if isinstance(event, MetadataRefused) and "hash" not in event.reason.lower():
-                    # A wrong hash is one lying peer. The right hash over something unreadable is the release itself.
-                    raise MetainfoError(
-                        f"The torrent's metadata cannot be read: {event.reason}.",
-                        hint="The magnet names a malformed or hostile torrent; nothing of it was kept.",
-                        field="info",
-                    )
             self.look(watch, done=0, total=None)
 
     def manifest(self, info: Info, folder: Path) -> bytes:
@@ -170,10 +163,18 @@ class Transfer:
     # ---- shared by the steps
 
     def events(self, timeout: float = TICK) -> list[Event]:
-        """What happened to this torrent; the disk's and the engine's failures are raised."""
+        """What happened to this torrent; unreadable metadata and the disk's and the engine's failures are raised."""
         self.torrent.dial(self.clock())
         events = self.session.events(timeout)
         for event in events:
+            if isinstance(event, MetadataRefused) and "hash" not in event.reason.lower():
+                # A wrong hash is one lying peer. The right hash over something unreadable is the release itself; the
+                # engine then stops the torrent too, and this is the better of its two reasons.
+                raise MetainfoError(
+                    f"The torrent's metadata cannot be read: {event.reason}.",
+                    hint="The magnet names a malformed or hostile torrent; nothing of it was kept.",
+                    field="info",
+                )
             if isinstance(event, FileFailed):
                 raise _disk_error(event)
             if isinstance(event, TorrentFailed):

@@ -6,7 +6,7 @@ import os
 
 import libtorrent as lt
 
-from weightshare import __version__
+from weightshare.version import __version__
 from weightshare.swarm.networks import Network, allowed_ranges
 from weightshare.units import MIB
 
