@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from weightshare import __version__
+from weightshare.version import __version__
 from weightshare_cli import options
 
 

@@ -40,26 +40,27 @@ class _Display(RichProgress):
 
 
 class Bars:
-    """One bar for each step; they go when the command ends, as its result says all that matters."""
+    """One bar for the step under way; it goes when the command ends, as its result says all that matters."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, soft_wrap=False, highlight=False, markup=False)
         self._display: _Display | None = None
-        self._phase: Phase | None = None
-        self._task = TaskID(0)
+        self._tasks: dict[Phase, TaskID] = {}
         self._line = False
 
     def show(self, progress: Progress) -> None:
         """Move the step's bar."""
         display = self._open()
-        if progress.phase is not self._phase:
-            for task in display.tasks:
-                display.update(task.id, visible=False)
-            self._task = display.add_task(f"{progress.phase:<9}", total=progress.total, pace="")
-            self._phase = progress.phase
+        if progress.phase not in self._tasks:
+            self._tasks[progress.phase] = display.add_task(f"{progress.phase:<9}", total=None, pace="")
+        for phase, task in self._tasks.items():
+            display.update(task, visible=phase is progress.phase)
         display.note = output.clean(progress.note)
         display.update(
-            self._task, completed=progress.done, total=progress.total or None, pace=_pace(progress)
+            self._tasks[progress.phase],
+            completed=progress.done,
+            total=progress.total or None,
+            pace=_pace(progress),
         )
 
     def status(self, line: str) -> None:
@@ -97,7 +98,7 @@ class Bars:
     def _end(self) -> None:
         if self._display is not None:
             self._display.stop()
-            self._display, self._phase = None, None
+            self._display, self._tasks = None, {}
 
 
 def _write(text: str) -> None:

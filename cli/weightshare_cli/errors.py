@@ -73,7 +73,7 @@ def report_bug(error: Exception, settings: Settings) -> int:
     """Print that this is our fault and how to report it; the traceback only on request."""
     import platform
 
-    from weightshare import __version__
+    from weightshare.version import __version__
 
     if settings.verbose:
         import traceback

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -59,26 +60,27 @@ class Lines:
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
         self._clock = clock
-        self._phase: Phase | None = None
-        self._began = self._wrote = 0.0
+        self._began: dict[Phase, float] = {}
+        self._wrote: dict[Phase, float] = {}
         self._pending: Progress | None = None
+        self._reported = 0.0
         self._status = ""
         self._status_at = float("-inf")
 
     def show(self, progress: Progress) -> None:
-        """Write a line if the last one is two seconds old."""
+        """Write a line if the step's last one is two seconds old; steps may take turns."""
         now = self._clock()
-        if progress.phase is not self._phase:
-            self._finish()
-            self._phase, self._began, self._wrote = progress.phase, now, now
-        self._pending = progress
-        if now - self._wrote >= EVERY and not _done(progress):
+        if self._pending is not None and self._pending.phase is not progress.phase:
+            self._finish(ended=False)
+        self._pending, self._reported = progress, now
+        self._began.setdefault(progress.phase, now)
+        if now - self._wrote.setdefault(progress.phase, now) >= EVERY and not _done(progress):
             self._write(describe(progress))
-            self._wrote, self._pending = now, None
+            self._wrote[progress.phase], self._pending = now, None
 
     def status(self, line: str) -> None:
         """Write the line if it says something new and the last one is two seconds old."""
-        self._finish()
+        self._finish(ended=True)
         now = self._clock()
         if line != self._status and now - self._status_at >= EVERY:
             self._write(line)
@@ -86,17 +88,18 @@ class Lines:
 
     def close(self) -> None:
         """Write the step's last line."""
-        self._finish()
+        self._finish(ended=True)
 
-    def _finish(self) -> None:
-        pending, self._pending, self._phase = self._pending, None, None
+    def _finish(self, *, ended: bool) -> None:
+        """Say how the step that was shown last came out; if others follow, only once it is done."""
+        pending, self._pending = self._pending, None
         if pending is None or not (pending.total or pending.note):
             return
         if _done(pending):
-            took = max(self._clock() - self._began, 1e-9)
+            took = max(self._reported - self._began.pop(pending.phase), 1e-9)
             rate = f" ({format_rate(pending.done / took)})" if took >= 0.1 else ""
             self._write(f"{pending.phase:<10}{format_size(pending.done)} in {output.took(took)}{rate}")
-        else:
+        elif ended:
             self._write(describe(pending))
 
 
@@ -130,6 +133,7 @@ class Reporter:
         self._display = display
         self._lock = threading.RLock()
         self._paused = False
+        self._most: dict[tuple[Phase, int | None], int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -143,12 +147,10 @@ class Reporter:
     def __call__(self, progress: Progress) -> None:
         """Show a report; within a step, bytes done never go back."""
         with self._lock:
-            last = self._settings.last
-            same = last is not None and last.phase is progress.phase and last.total == progress.total
-            if same and last is not None and last.done > progress.done:
-                progress = Progress(
-                    progress.phase, last.done, progress.total, progress.rate, progress.peers, progress.note
-                )
+            step = progress.phase, progress.total
+            most = self._most[step] = max(progress.done, self._most.get(step, 0))
+            if most > progress.done:
+                progress = replace(progress, done=most)
             self._settings.last = progress
             if not self._paused:
                 self._display.show(progress)

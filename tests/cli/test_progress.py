@@ -65,6 +65,29 @@ def test_a_quick_step_is_one_line(lines: progress.Lines, clock: Clock, written: 
     assert written == ["hashing   1.00 MiB in 0.0 s"]
 
 
+def test_steps_that_take_turns_keep_their_time(
+    lines: progress.Lines, clock: Clock, written: list[str]
+) -> None:
+    for done in (10, 50, 100):
+        lines.show(fetching(done))
+        lines.show(Progress(Phase.PROVING, done * MIB, 100 * MIB))
+        clock.now += 1
+    lines.close()
+    assert written == [
+        "fetching  100.0 MiB in 2.0 s (50.0 MiB/s)",
+        "proving   100.0 MiB in 2.0 s (50.0 MiB/s)",
+    ]
+
+
+def test_the_time_ends_with_the_last_report(lines: progress.Lines, clock: Clock, written: list[str]) -> None:
+    lines.show(fetching(1))
+    clock.now += 1
+    lines.show(fetching(100))
+    clock.now += 50
+    lines.close()
+    assert written == ["fetching  100.0 MiB in 1.0 s (100.0 MiB/s)"]
+
+
 def test_a_stall_shows_zero_and_says_why(lines: progress.Lines, clock: Clock, written: list[str]) -> None:
     lines.show(fetching(5))
     clock.now += 3
@@ -118,8 +141,9 @@ def test_never_backwards_within_a_step() -> None:
         for done in (1, 5, 3, 6):
             observe(Progress(Phase.FETCHING, done, 10))
         observe(Progress(Phase.PROVING, 2, 10))
+        observe(Progress(Phase.FETCHING, 4, 10))
         observe(Progress(Phase.PROVING, 1, 12))
-    assert display.shown == [1, 5, 5, 6, 2, 1]
+    assert display.shown == [1, 5, 5, 6, 2, 6, 1]
     assert settings.last == Progress(Phase.PROVING, 1, 12)
     assert display.closed == 1
 

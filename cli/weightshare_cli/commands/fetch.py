@@ -140,10 +140,8 @@ def _show(fetched: Fetched, settings: Settings) -> None:
         moved = taken.swarm + taken.hub
         pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
         output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")
-        output.note(
-            f"{output.count(fetched.files, 'file')}, {format_size(fetched.bytes)}, every byte proven; "
-            f"{', '.join(sources) or 'nothing to fetch'}, in {output.took(fetched.seconds)}{pace}"
-        )
+        output.note(f"{output.count(fetched.files, 'file')}, {format_size(fetched.bytes)}, every byte proven")
+        output.note(f"{', '.join(sources) or 'nothing to fetch'}, in {output.took(fetched.seconds)}{pace}")
         if not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
     output.say_path(fetched.path)

@@ -14,6 +14,9 @@ from weightshare_cli.options import Settings
 if TYPE_CHECKING:
     from weightshare.api.results import ListedRelease
 
+HASH = 12
+"""Digits of an info-hash that are shown; as many name a release."""
+
 
 @click.command(
     "ls",
@@ -39,13 +42,14 @@ def command(settings: Settings) -> None:
         for release in releases:
             _describe(release)
     else:
-        output.table([_row(release) for release in releases], right=(1,))
+        output.table([_row(release) for release in releases], right=(2,))
     if not releases and not settings.quiet:
         output.note("No releases here yet; weightshare fetch and weightshare publish bring some.")
 
 
 def _row(release: ListedRelease) -> tuple[str, ...]:
-    return release.release, format_size(release.bytes), _state(release), str(release.path)
+    name = release.release, release.info_hash_v2[:HASH]
+    return *name, format_size(release.bytes), _state(release), str(release.path)
 
 
 def _state(release: ListedRelease) -> str:

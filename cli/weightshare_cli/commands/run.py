@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.errors import UsageError
-from weightshare.units import format_rate, format_size
+from weightshare.units import format_size
 from weightshare_cli import options, output, progress
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -44,7 +44,13 @@ MAX_PROMPT = 1024 * 1024
     show_default=True,
     help="Longest answer, in tokens.",
 )
-@click.option("--seed", cls=options.Option, type=int, metavar="N", help="Seed of the random numbers.")
+@click.option(
+    "--seed",
+    cls=options.Option,
+    type=int,
+    metavar="N",
+    help="Draw tokens, the same for the same N. Default: always the likeliest.",
+)
 @click.option(
     "--device",
     cls=options.Option,
@@ -80,6 +86,11 @@ def command(
     """
     from weightshare.api.running import run
 
+    if release.startswith(("magnet:", "http://", "https://")):
+        raise UsageError(
+            "`run` takes a release or folder on this machine, and this is a link.",
+            hint="Fetch it first: weightshare fetch LINK prints the folder to run.",
+        )
     if prompt is None and sys.stdin.isatty() and not settings.json:
         from weightshare_cli.chat import chat
 
@@ -150,8 +161,7 @@ def _from_stdin() -> str:
 
 
 def _cost(ran: Ran) -> str:
-    pace = f" ({format_rate(ran.load_bytes / ran.load_seconds)})" if ran.load_seconds > 0 else ""
     return (
-        f"{format_size(ran.load_bytes)} proven and loaded in {output.took(ran.load_seconds)}{pace}; "
+        f"{format_size(ran.load_bytes)} proven and loaded in {output.took(ran.load_seconds)}; "
         f"{ran.tokens} tokens at {ran.tokens_per_second:.1f} a second on {ran.device}"
     )

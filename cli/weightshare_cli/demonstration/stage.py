@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -65,32 +66,34 @@ class Stage:
             if not self._keep:
                 _clear(self.folder)
 
-    def heading(self, number: int, of: int, title: str, *lines: str) -> None:
+    def heading(self, number: int, of: int, title: str, text: str) -> None:
         """Open an act."""
         head = f"── {number} of {of} · {title} "
         self._show("")
         self._show(head + "─" * max(3, WIDTH - output.columns_of(head)))
-        for line in lines:
+        for line in textwrap.wrap(text, WIDTH):
             self._show(line)
         self._show("")
 
     def say(self, line: str) -> None:
-        """A line of comment or output, indented, cut at the right edge."""
+        """A line of comment or output, indented, cut at the right edge; empty ones are left out."""
+        if not line.strip():
+            return
         line = "  " + line
         self._show(line if self._full or len(line) <= WIDTH else line[: WIDTH - 1] + "…")
 
-    def weightshare(self, *words: str, expect: int = 0) -> str:
-        """Run one command to its end, show it and what it prints, and return that.
+    def weightshare(self, *words: str, expect: int = 0, hush: bool = False) -> str:
+        """Run one command to its end, show it and, unless told to hush, what it prints; return that.
 
         Raises:
             DemoError: it ended with another status than expected, or not in time.
         """
         self.prompt(words)
         running = self._start([sys.executable, "-P", "-m", "weightshare_cli", *words])
-        status = running.wait(self.say)
+        status = running.wait((lambda _: None) if hush else self.say)
         if status != expect:
             raise DemoError(
-                f"`{_typed(words, full=False)}` ended with {status}; expected {expect}.",
+                f"`{' '.join(_typed(words))}` ended with {status}; expected {expect}.",
                 hint="Run the demo with --verbose --keep to see all of it and keep its folders.",
                 status=status,
             )
@@ -119,11 +122,18 @@ class Stage:
             found = re.search(until, line)
             if found:
                 return found
-        raise DemoError(f"`{_typed(words, full=False)}` did not get going.", output=running.text)
+        raise DemoError(f"`{' '.join(_typed(words))}` did not get going.", output=running.text)
 
     def prompt(self, words: Sequence[str]) -> None:
         """Show a command as it is typed."""
-        self._show(f"  $ {_typed(words, full=self._full)}")
+        start, *rest = _kept_together(_typed(words, full=self._full))
+        line = f"  $ {start}"
+        for word in rest:
+            if len(line) + len(word) + 3 > WIDTH:
+                self._show(f"{line} \\")
+                line = "     "
+            line += f" {word}"
+        self._show(line)
 
     def _start(self, command: Sequence[str]) -> Running:
         running = Running(command, self.folder, _environment())
@@ -216,8 +226,19 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _typed(words: Sequence[str], *, full: bool) -> str:
-    return " ".join(["weightshare", *(shlex.quote(word if full else shorten(word)) for word in words)])
+def _typed(words: Sequence[str], *, full: bool = False) -> list[str]:
+    return ["weightshare", *(shlex.quote(word if full else shorten(word)) for word in words)]
+
+
+def _kept_together(words: Sequence[str]) -> list[str]:
+    """The words, each option joined with its value, so that a line is not broken between them."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].startswith("--") and " " not in joined[-1] and not word.startswith("--"):
+            joined[-1] += f" {word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def shorten(word: str) -> str:
