@@ -34,9 +34,9 @@ def test_commands_are_shown_as_typed_and_their_output_below() -> None:
 def test_long_commands_are_broken_between_options() -> None:
     shown: list[str] = []
     with Stage(shown.append) as stage:
-        stage.prompt(["publish", "a" * 38, "--name", "acme/m7b", "--license", "Apache-2.0", "--v2-only"])
+        stage.prompt(["publish", "a" * 36, "--name", "acme/m7b", "--license", "Apache-2.0", "--v2-only"])
     assert shown == [
-        f"  $ weightshare publish {'a' * 38} --name acme/m7b \\",
+        f"  $ weightshare publish {'a' * 36} --name acme/m7b \\",
         "      --license Apache-2.0 --v2-only",
     ]
 

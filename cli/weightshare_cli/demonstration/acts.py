@@ -131,8 +131,7 @@ class Play:
         said = self.stage.weightshare("run", NAME, QUESTION, "--home", "developer")
         notes = ("loading ", "warning: ")
         lines = [line for line in said.splitlines() if not line.startswith(notes)]
-        self.answer = "
-".join(line for line in lines if " proven and loaded in " not in line).strip()
+        self.answer = "\n".join(line for line in lines if " proven and loaded in " not in line).strip()
         if not self.answer:
             raise DemoError("The model said nothing.")
 
