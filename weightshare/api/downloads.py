@@ -43,6 +43,9 @@ def download(url: str, network: Network, *, limit: int, timeout: float = _TIMEOU
                     raise _failed(url, f"it is larger than {format_size(limit)}")
                 if time.monotonic() > deadline:
                     raise _failed(url, f"it took longer than {format_duration(timeout)}")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _failed(url, f"the answer was {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _failed(url, str(reason)) from error
@@ -62,7 +65,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        _check(newurl, self._network)
+        try:
+            _check(newurl, self._network)
+        except DownloadError:
+            fp.close()  # urllib would leave it open
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

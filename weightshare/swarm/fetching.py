@@ -167,7 +167,7 @@ class Transfer:
         self.torrent.dial(self.clock())
         events = self.session.events(timeout)
         for event in events:
-            if isinstance(event, MetadataRefused) and "hash" not in event.reason.lower():
+            if isinstance(event, MetadataRefused) and "info-hash" not in event.reason.lower():
                 # A wrong hash is one lying peer. The right hash over something unreadable is the release itself; the
                 # engine then stops the torrent too, and this is the better of its two reasons.
                 raise MetainfoError(

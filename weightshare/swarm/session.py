@@ -61,14 +61,14 @@ class Torrent:
         return bytes(self._metadata().info_section())
 
     def engine_files(self) -> list[tuple[str, int, bytes | None]]:
-        """The engine's own list of files, pads left out: path without the torrent's name, size, pieces root."""
+        """The engine's own list of files, pads left out: path from the torrent's name on, size, pieces root."""
         files = self._metadata().layout()
         found = []
         for index in _real_files(files):
             root = files.root(index)
             found.append(
                 (
-                    files.file_path(index).partition("/")[2].replace("\\", "/"),
+                    files.file_path(index).replace("\\", "/"),
                     files.file_size(index),
                     None if root.is_all_zeros() else root.to_bytes(),
                 )
@@ -323,13 +323,13 @@ class Session:
 def same_files(info: Info, torrent: Torrent) -> None:
     """Hold the engine's list of files against the raw file tree.
 
-    libtorrent renames what it finds unsafe. The gate has refused all such names already; should the engine still see
-    other files than we do, a file's place in the list would mean two things.
+    libtorrent renames what it finds unsafe, and cuts names longer than 240 bytes. The gate has refused all unsafe names
+    already; should the engine still see other files than we do, a file's place in the list would mean two things.
 
     Raises:
         MetainfoError: they differ.
     """
-    ours = [(entry.path, entry.size, entry.pieces_root) for entry in info.files]
+    ours = [(f"{info.name}/{entry.path}", entry.size, entry.pieces_root) for entry in info.files]
     theirs = torrent.engine_files()
     if ours != theirs:
         odd = next((a[0] for a, b in zip(ours, theirs, strict=False) if a != b), "the number of files")

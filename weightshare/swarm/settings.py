@@ -77,7 +77,7 @@ def session_settings(
         "tick_interval": 100,
         "max_out_request_queue": 2000,
         "max_allowed_in_request_queue": 5000,
-        "max_queued_disk_bytes": 64 * MIB,
+        "max_queued_disk_bytes": 16 * MIB,
         "hashing_threads": max(1, os.cpu_count() or 1),
         "aio_threads": 4,
         "max_metadata_size": _METADATA_CAP,
