@@ -138,7 +138,7 @@ def _measure(work: Path, size: int, runs: int, stack: ExitStack) -> tuple[dict[s
             "--json",
             "--tracker",
             f"http://127.0.0.1:{tracker.server_address[1]}/announce",
-        )  # fmt: skip
+        )
     )
     port = stack.enter_context(_our_seeder(home))
     tracker.peers = bytes([127, 0, 0, 1]) + port.to_bytes(2, "big")  # type: ignore[attr-defined]
@@ -155,10 +155,17 @@ def _measure(work: Path, size: int, runs: int, stack: ExitStack) -> tuple[dict[s
     }
     if shutil.which("aria2c"):
         aria2c = [
-            "aria2c", "--quiet", "--seed-time=0", "--file-allocation=none", "--enable-dht=false",
-            "--bt-enable-lpd=false", "--enable-peer-exchange=false", "--listen-port=26881", f"--dir={target}",
+            "aria2c",
+            "--quiet",
+            "--seed-time=0",
+            "--file-allocation=none",
+            "--enable-dht=false",
+            "--bt-enable-lpd=false",
+            "--enable-peer-exchange=false",
+            "--listen-port=26881",
+            f"--dir={target}",
             made["v1_twin"],
-        ]  # fmt: skip
+        ]
         sides["aria2c"] = lambda: _timed(aria2c, target)
     if shutil.which("nginx") and shutil.which("curl"):
         http = stack.enter_context(_nginx(work, folder))
@@ -266,11 +273,21 @@ def _nginx(work: Path, folder: Path) -> Iterator[int]:
 
 def _await_http(port: int) -> None:
     subprocess.run(
-        ["curl", "--silent", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "-o", os.devnull,
-         f"http://127.0.0.1:{port}/config.json"],
+        [
+            "curl",
+            "--silent",
+            "--retry",
+            "20",
+            "--retry-connrefused",
+            "--retry-delay",
+            "1",
+            "-o",
+            os.devnull,
+            f"http://127.0.0.1:{port}/config.json",
+        ],
         check=True,
         timeout=60,
-    )  # fmt: skip
+    )
 
 
 @contextmanager

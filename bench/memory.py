@@ -120,9 +120,15 @@ def _measure(work: Path, size: int) -> tuple[dict[str, Peak], dict[str, float]]:
     with ExitStack() as stack:
         pid, port = stack.enter_context(_seeder(home))
         run(
-            "fetch", leech, "fetch", made["magnet"], str(work / "out"), "--peer", f"127.0.0.1:{port}",
+            "fetch",
+            leech,
+            "fetch",
+            made["magnet"],
+            str(work / "out"),
+            "--peer",
+            f"127.0.0.1:{port}",
             also=(peaks["seed"], pid),
-        )  # fmt: skip
+        )
     run("verify", leech, "verify", str(work / "out"))
     return peaks, seconds
 
