@@ -100,15 +100,28 @@ def test_logits_are_those_of_transformers_own_loading(release: Release, mode: Mo
     assert (runner.state.mode, runner.state.device) == (mode, "cpu")
 
 
-@pytest.mark.parametrize("device", ["cpu", "cpu:0"], ids=["plain", "as on a device"])
-def test_parameters_keep_our_storage(tmp_path: Path, device: str) -> None:
+def blueprint_of(release: Release) -> building.Blueprint:
+    with small_files.proven_folder(release.verified.manifest, release.folder, {}) as target:
+        raw = small_files.read_config(target, "acme/m@1")
+        return building.read_blueprint(target, raw, "acme/m@1")
+
+
+def test_tensors_stay_on_their_device(tmp_path: Path) -> None:
+    """The device here is `meta`, whose tensors cannot even be moved to the CPU: transformers must not try."""
+    release = release_of(checkpoint(tmp_path / "model", "llama"), tmp_path / "keys")
+    state = state_dict(release.verified, release.folder, device="cpu", layers=release.layers)
+    tensors = {name: tensor.to("meta") for name, tensor in state.tensors.items()}
+    model, notes = building.build(blueprint_of(release), tensors, "meta", "acme/m@1")
+    assert notes == []
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_parameters_keep_our_storage(tmp_path: Path) -> None:
     release = release_of(checkpoint(tmp_path / "model", "llama"), tmp_path / "keys")
     state = state_dict(release.verified, release.folder, device="cpu", layers=release.layers)
     pointers = {name: tensor.data_ptr() for name, tensor in state.tensors.items()}
-    with small_files.proven_folder(release.verified.manifest, release.folder, {}) as target:
-        raw = small_files.read_config(target, "acme/m@1")
-        blueprint = building.read_blueprint(target, raw, "acme/m@1")
-    model, notes = building.build(blueprint, state.tensors, device, "acme/m@1")
+    blueprint = blueprint_of(release)
+    model, notes = building.build(blueprint, state.tensors, "cpu", "acme/m@1")
     assert notes == []
     assert {name: parameter.data_ptr() for name, parameter in model.named_parameters()} == pointers
     assert not any(buffer.is_meta for buffer in model.buffers())
@@ -250,8 +263,10 @@ def test_no_text_comes_from_files_that_changed(tmp_path: Path) -> None:
         file.seek(9000)
         file.write(b"evil")
         file.flush()
+        parts: list[str] = []
         with pytest.raises(CheckpointError, match="changed while it was used"):
-            runner.generate("w3 w4", max_new_tokens=3)
+            runner.generate("w3 w4", max_new_tokens=3, on_text=parts.append)
+        assert parts == []
 
 
 def test_a_model_without_tokenizer_loads_and_says_why_it_does_not_talk(tmp_path: Path) -> None:

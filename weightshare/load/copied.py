@@ -1,20 +1,19 @@
 """Shards as copies in memory of their own, on the CPU or a device: nothing is read from the file again.
 
-A few threads each read into one slot that they use over and over, hash the slot, and copy that very slot into
-the shard's flat buffer. Nobody sees the buffer before the proof holds.
+On the CPU a file is read straight into the memory that its tensors will be views of, and hashed there. For a
+device, a few slots of host memory are used over and over: read into, hashed, and that very slot copied into
+the shard's flat buffer. Nobody sees a buffer before the proof holds.
 
-Threads and not processes, since the copies must end up in this process; two of them on two cores prove and
-copy about as much as two processes prove. On many cores the interpreter lock between leaves is the limit.
+Threads and not processes, since the bytes must end up in this process: on two cores they hash as much. On
+many cores the interpreter lock between leaves is the limit.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 import torch
 
@@ -27,10 +26,16 @@ from weightshare.units import format_size
 
 
 class FlatDevice:
-    """Where copies go: flat buffers on a device, filled from slots of host memory."""
+    """Where copies go: flat buffers on a device.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        device: the device.
+        staged: whether bytes go through slots of host memory, and are not read into the buffer itself.
+    """
+
+    def __init__(self, name: str, *, staged: bool | None = None) -> None:
         self.device = torch.device(name)
+        self.staged = self.device.type != "cpu" if staged is None else staged
         self._pinned = self.device.type == "cuda"
 
     def require(self, size: int) -> None:
@@ -47,14 +52,8 @@ class FlatDevice:
     def allocate(self, size: int) -> torch.Tensor:
         """A buffer of `size` bytes that starts on a boundary any dtype is content with."""
         try:
-            if self.device.type == "cpu" and size and hasattr(mmap, "MADV_HUGEPAGE"):
-                # First touch is what costs: 5.1 GB/s on huge pages, 2.5 on small ones.
-                memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-                with suppress(OSError):  # a kernel without them
-                    memory.madvise(mmap.MADV_HUGEPAGE)
-                return torch.frombuffer(memory, dtype=torch.uint8)
             return torch.empty(size, dtype=torch.uint8, device=self.device)
-        except (RuntimeError, OSError) as error:  # torch's out-of-memory errors are RuntimeErrors
+        except RuntimeError as error:  # which torch's out-of-memory errors are
             raise self._too_small(size, None) from error
 
     def slot(self, size: int) -> torch.Tensor:
@@ -120,17 +119,23 @@ class Copied:
 
     def _read(self, stretch: Stretch) -> list[bytes]:
         file = self._files[stretch.shard]
+        flat = self._flats[stretch.shard]
+        if not self._device.staged:
+            return self._prove_in(flat[stretch.offset : stretch.offset + stretch.length], file, stretch)
         try:
             slot = self._slots.get_nowait()
         except queue.Empty:
             slot = self._device.slot(max(STRETCH, self._piece_length))
         part = slot[: stretch.length]
-        with memoryview(part.numpy()) as view:
-            _fill(file, view, stretch.offset)
-            hashes = piece_hashes(view, self._piece_length, stretch.width)
-        self._device.copy(self._flats[stretch.shard], stretch.offset, part)
+        hashes = self._prove_in(part, file, stretch)
+        self._device.copy(flat, stretch.offset, part)
         self._slots.put(slot)
         return hashes
+
+    def _prove_in(self, memory: torch.Tensor, file: OpenFile, stretch: Stretch) -> list[bytes]:
+        with memoryview(memory.numpy()) as view:
+            _fill(file, view, stretch.offset)
+            return piece_hashes(view, self._piece_length, stretch.width)
 
 
 def _fill(file: OpenFile, view: memoryview, offset: int) -> None:

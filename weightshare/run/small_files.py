@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from weightshare.errors import UnsupportedModelError
 from weightshare.load.proven import read_proven
-from weightshare.manifest.kinds import is_code, is_pickle
 
 if TYPE_CHECKING:
     from weightshare.manifest.model import Manifest
@@ -37,7 +36,7 @@ _KERNELS = re.compile(r"_?(attn|experts)_implementation")
 
 def is_wanted(path: str) -> bool:
     """Whether transformers may need a file of this path to make a config or a tokenizer."""
-    return bool(_WANTED.fullmatch(path)) and not is_code(path) and not is_pickle(path)
+    return bool(_WANTED.fullmatch(path))
 
 
 @contextmanager

@@ -68,7 +68,7 @@ class Runner:
             seed: makes the draw repeatable.
             temperature: above 0; higher is wilder.
             top_p: draw from the likeliest tokens that add up to this share.
-            on_text: given the text as it comes.
+            on_text: given the text as it comes; the files are checked before the first word and after the last.
 
         Raises:
             UnsupportedModelError: the model does not generate text, or has no tokenizer.
