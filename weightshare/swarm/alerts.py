@@ -56,6 +56,11 @@ class CacheFlushed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Paused(Event):
+    """The torrent takes and gives nothing any more, and what it took is written out."""
+
+
+@dataclass(frozen=True, slots=True)
 class ResumeSaved(Event):
     """Resume data, ready to be written."""
 
@@ -137,6 +142,8 @@ def _translate(alert: lt.alert) -> Event | None:
             return MetadataRefused(_key(alert), alert.error.message())
         case lt.torrent_checked_alert():
             return Checked(_key(alert))
+        case lt.torrent_paused_alert():
+            return Paused(_key(alert))
         case lt.save_resume_data_alert():
             return ResumeSaved(_key(alert), bytes(lt.write_resume_data_buf(alert.params)))
         case lt.save_resume_data_failed_alert():

@@ -24,6 +24,7 @@ from weightshare.swarm.alerts import (
     FileFailed,
     MetadataReceived,
     MetadataRefused,
+    Paused,
     PieceFinished,
     ResumeFailed,
     ResumeSaved,
@@ -140,21 +141,22 @@ class Transfer:
         PieceLoop(self, info, positions, sink).run()
 
     def suspend(self, sink: Sink) -> bool:
-        """Write out what is here and hand the sink its resume data, within a bounded time; whether that worked."""
+        """Stop, write out what came and hand the sink its resume data, within a bounded time; whether that worked."""
         deadline = self.clock() + _SUSPEND_WAIT
-        self.torrent.flush()
-        self.torrent.save_resume()
-        flushed = saved = False
-        while self.clock() < deadline and not (flushed and saved):
+        # First to a halt: what came while the data is being made would lie on the disk unknown to it.
+        self.torrent.pause()
+        paused = False
+        while self.clock() < deadline:
             for event in self.session.events(TICK):
-                if isinstance(event, CacheFlushed):
-                    flushed = True
-                elif isinstance(event, ResumeSaved):
+                if isinstance(event, Paused):
+                    paused = True
+                    self.torrent.save_resume()
+                elif isinstance(event, ResumeSaved) and paused:
                     sink.resume_data(event.data)
-                    saved = True
-                elif isinstance(event, ResumeFailed):
-                    return flushed
-        return flushed and saved
+                    return True
+                elif isinstance(event, ResumeFailed) and paused:
+                    return False
+        return False
 
     def received(self) -> int:
         """File bytes taken from peers in this run, each counted as often as it came; the manifest is none of them."""

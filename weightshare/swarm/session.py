@@ -133,6 +133,10 @@ class Torrent:
         """Write out what is finished; `CacheFlushed` says when."""
         self._handle.flush_cache()
 
+    def pause(self) -> None:
+        """Let go of all peers and write out what came; `Paused` says when."""
+        self._handle.pause()
+
     def recheck(self) -> None:
         """Compare all that is on disk with the hashes; `Checked` says when."""
         self._handle.force_recheck()
