@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 from rich.text import Text
 
 from weightshare.progress import Phase, Progress
@@ -52,7 +53,7 @@ class Bars:
         """Move the step's bar."""
         display = self._open()
         if progress.phase not in self._tasks:
-            self._tasks[progress.phase] = display.add_task(f"{progress.phase:<9}", total=None, pace="")
+            self._tasks[progress.phase] = display.add_task(f"{progress.phase:<9}", pace=_pace(progress))
         for phase, task in self._tasks.items():
             display.update(task, visible=phase is progress.phase)
         display.note = output.clean(progress.note)
@@ -82,8 +83,8 @@ class Bars:
             self._display = _Display(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
-                _Sizes(),
-                _Pace(),
+                _Sizes(Column(no_wrap=True)),
+                _Pace(Column(no_wrap=True)),
                 console=self._console,
                 transient=True,
                 refresh_per_second=8,

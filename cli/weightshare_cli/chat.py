@@ -41,6 +41,8 @@ def chat(
             writer = Writer(observe)
             answer = runner.generate(said, max_new_tokens=max_new_tokens, seed=seed, on_text=writer.write)
             writer.end(answer.text)
+            if len(said) == 1:
+                output.warn(runner.answered(answer).warnings)
             said.append({"role": "assistant", "content": answer.text})
 
 

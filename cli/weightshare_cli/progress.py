@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EVERY = 2.0
 """Seconds between two lines of the same step."""
+STATUS_EVERY = 10.0
+"""Seconds between two lines of a program without an end, which may fill a log for months."""
 
 
 class Display(Protocol):
@@ -79,10 +81,10 @@ class Lines:
             self._wrote[progress.phase], self._pending = now, None
 
     def status(self, line: str) -> None:
-        """Write the line if it says something new and the last one is two seconds old."""
+        """Write the line if it says something new and the last one is ten seconds old."""
         self._finish(ended=True)
         now = self._clock()
-        if line != self._status and now - self._status_at >= EVERY:
+        if line != self._status and now - self._status_at >= STATUS_EVERY:
             self._write(line)
             self._status, self._status_at = line, now
 

@@ -115,7 +115,7 @@ def test_status_lines_only_when_something_changed(
 ) -> None:
     for line in ("a", "b", "b"):
         lines.status(line)
-        clock.now += 1.5
+        clock.now += 6
     lines.status("b")
     assert written == ["a", "b"]
 
@@ -190,4 +190,20 @@ def test_bars_fit_80_columns_and_show_the_reason() -> None:
     assert "0 B/s" in text
     assert "12 peers" in text
     assert "nobody has piece 7 \\x1b[2J" in text
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert [len(line.rstrip()) <= 80 for line in text.splitlines()] == [True, True]
+
+
+def test_a_bar_is_one_line_however_much_it_says() -> None:
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=80, color_system=None, force_interactive=False
+    )
+    bars = Bars(console)
+    bars.show(Progress(Phase.FETCHING, 1020 * MIB, 1000 * 1023 * MIB, 10 * MIB + 1, 1234))
+    with console.capture() as capture:
+        for part in bars._open().get_renderables():
+            console.print(part)
+    bars.close()
+    lines = [line for line in capture.get().splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert "1,234 peers" in lines[0]
+    assert lines[0].rstrip().endswith("to go")
