@@ -2,7 +2,7 @@
 
 Python's own pools would import the caller's main module in every worker (the command line with its libraries,
 or a script that has loaded torch) and need helper processes of their own. These start the bare interpreter on
-`worker.py`: about 25 ms and 10 MB each, and nothing imported that hashing does not need. A worker holds
+`worker.py`: about 25 ms and 18 MB each, and nothing imported that hashing does not need. A worker holds
 nothing of value; it ends when its pipe closes, so it never outlives its parent.
 """
 
@@ -21,8 +21,8 @@ from typing import IO, Any, Self
 from weightshare.content import worker as protocol
 from weightshare.errors import WorkerError
 
-MAX_WORKERS = 32
-"""More would only wait for the disk."""
+MAX_WORKERS = 20
+"""More would mostly wait for the disk; at 18 MB each, all together stay below 400 MB."""
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _COMMAND = "import sys; sys.path.append(sys.argv[1]); from weightshare.content import worker; worker.serve()"
