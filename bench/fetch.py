@@ -43,13 +43,14 @@ BARE_SEEDER = """
 import sys, json
 import libtorrent as lt
 from weightshare.swarm.networks import Network
-from weightshare.swarm.settings import session_settings
+from weightshare.swarm.settings import SKIP_V1_HASHES, session_settings
 session = lt.session(session_settings(Network.LOCAL))
 params = lt.load_torrent_file(sys.argv[1])
 params.save_path = sys.argv[2]
 params.renamed_files = {int(k): v for k, v in json.loads(sys.argv[3]).items()}
 params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-params.flags |= lt.torrent_flags.seed_mode
+params.flags |= SKIP_V1_HASHES
+params.have_pieces = [True] * params.ti.num_pieces()
 session.add_torrent(params)
 print(session.listen_port(), flush=True)
 sys.stdin.read()
@@ -59,12 +60,13 @@ BARE_LEECH = """
 import sys
 import libtorrent as lt
 from weightshare.swarm.networks import Network
-from weightshare.swarm.settings import session_settings
+from weightshare.swarm.settings import SKIP_V1_HASHES, session_settings
 session = lt.session(session_settings(Network.LOCAL))
 params = lt.parse_magnet_uri(sys.argv[1])
 params.trackers = []
 params.save_path = sys.argv[2]
 params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+params.flags |= SKIP_V1_HASHES
 params.peers = [("127.0.0.1", int(sys.argv[3]))]
 handle = session.add_torrent(params)
 finished = False

@@ -12,6 +12,7 @@ import io
 import mmap
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,7 +207,7 @@ def piece_hash(path: str | Path, offset: int, length: int, piece_length: int) ->
         OSError: the file cannot be read, or ends before the piece does (EIO).
     """
     leaves: list[bytes] = []
-    view = memoryview(mmap.mmap(-1, BUFFER))
+    view = _scratch()
     with Path(path).open("rb", buffering=0) as file:
         file.seek(offset)
         while length > 0:
@@ -218,6 +219,12 @@ def piece_hash(path: str | Path, offset: int, length: int, piece_length: int) ->
             leaves += merkle.leaves_of(part)
             length -= len(part)
     return merkle.root_of(leaves, width=piece_length // BLOCK)
+
+
+@cache
+def _scratch() -> memoryview:
+    """One buffer a process for `piece_hash`, from one thread: fresh memory for each piece costs half a hash of it."""
+    return memoryview(mmap.mmap(-1, BUFFER))
 
 
 def tree_length(size: int, piece_length: int) -> int:

@@ -20,7 +20,7 @@ from weightshare.manifest.magnet import Magnet
 from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import Event, ListenFailed, key_of, translate
 from weightshare.swarm.networks import Network, allowed_urls, allows_host
-from weightshare.swarm.settings import address_filter, session_settings
+from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 
 Peer = tuple[str, int]
 
@@ -262,8 +262,10 @@ class Session:
         params.renamed_files = {indices[position]: str(path) for position, path in locations.items()}
         params.trackers = list(allowed_urls(self.network, trackers))
         params.url_seeds = list(allowed_urls(self.network, web_seeds))
-        # upload_mode: whatever happens, the engine never asks to write.
-        params.flags |= lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode
+        # The files are proven. Resume data that says so spares a second hashing at each piece's first upload, which
+        # seed_mode would do. upload_mode: whatever happens, the engine never asks to write.
+        params.have_pieces = [True] * layout.num_pieces()
+        params.flags |= lt.torrent_flags.upload_mode
         some_folder = next(iter(locations.values())).parent
         return self._add(params, some_folder, peers)
 
@@ -297,7 +299,7 @@ class Session:
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
         if self.network is not Network.PUBLIC:
-            params.flags |= lt.torrent_flags.disable_dht
+            params.flags |= lt.torrent_flags.disable_dht | SKIP_V1_HASHES
         if self.network is Network.LOCAL:
             params.flags |= lt.torrent_flags.disable_lsd
         try:
