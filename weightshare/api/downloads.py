@@ -9,10 +9,10 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO
 from urllib.parse import urlsplit
 
-from weightshare.version import __version__
 from weightshare.errors import DownloadError
 from weightshare.swarm.networks import Network, allows_host
 from weightshare.units import format_duration, format_size
+from weightshare.version import __version__
 
 _TIMEOUT = 15.0
 _CHUNK = 1 << 16

@@ -229,6 +229,10 @@ class _Written:
 def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, out: Path | None) -> _Written:
     """Write the release down: in the store, in its folder if that may be written to, and in `out`."""
     store.keep(record, envelope=made.envelope, torrent=made.torrent)
+    for older in store.at(record.path):
+        # Published again from the same folder: the name means the newer one.
+        if older.release == record.release and older.kind == "published" and older.id != record.id:
+            store.forget(older)
     folder, name = store.folder(record), made.manifest.torrent.name
     torrent, manifest = folder / "release.torrent", folder / MANIFEST_NAME
     twin = folder / "twin.torrent" if made.v1_twin is not None else None

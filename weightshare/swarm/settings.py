@@ -6,9 +6,9 @@ import os
 
 import libtorrent as lt
 
-from weightshare.version import __version__
 from weightshare.swarm.networks import Network, allowed_ranges
 from weightshare.units import MIB
+from weightshare.version import __version__
 
 DEFAULT_PORT = 6881
 _METADATA_CAP = (
