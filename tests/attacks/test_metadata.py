@@ -1,0 +1,202 @@
+"""Metadata that is a bomb, a lie, or none at all, from a peer that speaks the protocol and nothing else.
+
+Exit 4 where the link itself names the bomb; exit 5 within the time allowed where only a peer lies, since another one
+may be honest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.attacks.arena import Arena, Outcome
+from tests.attacks.forge import ACME, Release
+from weightshare.manifest import bencode
+from weightshare.manifest.magnet import Magnet
+from weightshare.units import MAX_INFO, MIB
+
+DEPTH = 100_000
+PATIENCE = 3.0
+
+
+def _by_magnet(
+    arena: Arena, metadata: bytes, *, named_size: int | None = None, v2_hash: bytes = b"", timeout: float = 20
+) -> Outcome:
+    v2_hash = v2_hash or hashlib.sha256(metadata).digest()
+    arena.peer.tell(v2_hash, metadata, named_size=named_size)
+    return arena.victim.fetch(str(Magnet(v2_hash=v2_hash)), ports=[arena.peer.port], timeout=timeout)
+
+
+# ---- bombs
+
+
+def _oversize(honest: Release) -> bytes:
+    return bencode.encode(honest.info() | {b"stuffing": bytes(9 * MIB)})
+
+
+def _deep_lists(honest: Release) -> bytes:
+    return honest.bait().info[:-1] + b"6:x.deep" + b"l" * DEPTH + b"e" * DEPTH + b"e"
+
+
+def _deep_tree(honest: Release) -> bytes:
+    return b"d9:file tree" + b"d1:d" * DEPTH + b"de" + b"e" * DEPTH + b"e"
+
+
+def _folders(honest: Release) -> bytes:
+    """Below the engine's own limit of 100, above ours."""
+    return honest.bait().info[:-1] + b"6:x.deep" + b"l" * 70 + b"e" * 70 + b"e"
+
+
+def _crowd(honest: Release) -> bytes:
+    info = honest.info()
+    info[b"file tree"] |= {b"%06d" % number: {b"": {b"length": 0}} for number in range(10_500)}
+    return bencode.encode(info)
+
+
+def _unsorted(honest: Release) -> bytes:
+    raw = honest.bait().info
+    version, name = b"12:meta versioni2e", b"4:name4:tiny"
+    assert version + name in raw
+    return raw.replace(version + name, name + version)
+
+
+def _twice(honest: Release) -> bytes:
+    """Two names: a reader takes the first, or the last."""
+    return honest.bait().info.replace(b"4:name4:tiny", b"4:name4:evil4:name4:tiny")
+
+
+def _v1(honest: Release) -> bytes:
+    info = honest.info()
+    del info[b"meta version"]
+    return bencode.encode(info)
+
+
+def _v3(honest: Release) -> bytes:
+    return bencode.encode(honest.info() | {b"meta version": 3})
+
+
+def _odd_pieces(honest: Release) -> bytes:
+    return bencode.encode(honest.info() | {b"piece length": 48 * 1024})
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        pytest.param(_oversize, f"bytes, {MAX_INFO:,} at most", id="nine-mebibytes"),
+        pytest.param(_deep_lists, "The torrent's metadata cannot be read", id="deep-lists"),
+        pytest.param(_folders, "more than 64 levels deep", id="deeper-than-we-read"),
+        pytest.param(_crowd, "more than 10,000 files beside the manifest", id="too-many-files"),
+        pytest.param(_twice, "The torrent's metadata cannot be read: invalid bencoding", id="two-names"),
+        pytest.param(lambda _: b"\0" * 40_000, "The torrent's metadata cannot be read", id="no-bencoding"),
+    ],
+)
+def test_metadata_that_no_release_has(
+    arena: Arena, honest: Release, make: Callable[[Release], bytes], says: str
+) -> None:
+    before = arena.victim.holdings()
+    outcome = _by_magnet(arena, make(honest))
+    arena.hold(outcome, before, code=4, error="metainfo", says=says)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        pytest.param(_oversize, f"bytes, {MAX_INFO:,} at most", id="nine-mebibytes"),
+        pytest.param(_deep_lists, "more than 64 levels deep", id="deep-lists"),
+        pytest.param(_deep_tree, "more than 64 levels deep", id="deep-tree"),
+        pytest.param(_crowd, "more than 10,000 files beside the manifest", id="too-many-files"),
+        pytest.param(_unsorted, "keys unsorted or there twice", id="keys-unsorted"),
+        pytest.param(_twice, "keys unsorted or there twice", id="two-names"),
+        pytest.param(_v1, "`meta version` is 'None', not 2", id="no-version"),
+        pytest.param(_v3, "`meta version` is '3', not 2", id="later-version"),
+        pytest.param(_odd_pieces, "a piece length of 49152", id="piece-length-of-no-power"),
+        pytest.param(lambda _: b"le", "a dictionary is expected", id="no-dictionary"),
+    ],
+)
+def test_the_same_in_a_torrent_file(
+    arena: Arena, honest: Release, make: Callable[[Release], bytes], says: str
+) -> None:
+    refusal = arena.victim.refuses_file(honest.bait(), b"d4:info" + make(honest) + b"e")
+    assert says in refusal.message
+
+
+# ---- lies
+
+
+def test_metadata_of_another_hash(arena: Arena, honest: Release) -> None:
+    """One lying peer proves nothing about the release, so this is a network that did not deliver."""
+    bait = honest.bait()
+    before = arena.victim.holdings()
+    lie = bait.info.replace(b"tiny", b"evil")
+    outcome = _by_magnet(arena, lie, v2_hash=bait.v2_hash, timeout=PATIENCE)
+    arena.hold(outcome, before, code=5, error="metadata_timeout", says="none sent the torrent's metadata")
+
+
+def test_metadata_that_stops_halfway(arena: Arena, honest: Release) -> None:
+    bait = honest.bait()
+    before = arena.victim.holdings()
+    outcome = _by_magnet(arena, b"", named_size=len(bait.info), v2_hash=bait.v2_hash, timeout=PATIENCE)
+    arena.hold(outcome, before, code=5, error="metadata_timeout", says="none sent the torrent's metadata")
+
+
+@pytest.mark.parametrize("size", [2**62, 33 * MIB])
+def test_metadata_of_a_size_that_is_not_believed(arena: Arena, honest: Release, size: int) -> None:
+    bait = honest.bait()
+    before = arena.victim.holdings()
+    outcome = _by_magnet(arena, bait.info, named_size=size, v2_hash=bait.v2_hash, timeout=1.5)
+    arena.hold(outcome, before, code=5, error=outcome.value["error"], says=" s")
+    assert outcome.value["error"] in {"metadata_timeout", "no_peers"}
+
+
+def test_a_lying_peer_beside_an_honest_one(arena: Arena, honest: Release) -> None:
+    bait = honest.bait()
+    assert arena.seeder.serve(bait)
+    arena.peer.tell(bait.v2_hash, bait.info.replace(b"tiny", b"evil"))
+    outcome = arena.victim.fetch(bait.magnet(), ports=[arena.peer.port, arena.seeder.port])
+    assert outcome.code == 0, outcome
+    assert arena.peer.chunks_sent > 0
+
+
+# ---- links
+
+
+@pytest.mark.parametrize(
+    ("link", "code", "error"),
+    [
+        pytest.param("magnet:?xt=urn:btih:" + "ab" * 20, 3, "unsigned", id="v1-only"),
+        pytest.param("magnet:?xt=urn:btmh:1220abcd", 2, "magnet", id="cut-short"),
+        pytest.param(
+            "magnet:?xt=urn:btmh:1220" + "ab" * 32 + "&xt=urn:btmh:1220" + "cd" * 32, 2, "magnet", id="two"
+        ),
+        pytest.param(
+            "magnet:?xt=urn:btmh:1220" + "ab" * 32 + "&x.wsk=AAAA", 2, "magnet", id="no-fingerprint"
+        ),
+        pytest.param("magnet:?xt=urn:btmh:1220" + "ab" * 32 + "&dn=%ff", 2, "magnet", id="not-utf-8"),
+        pytest.param("$(rm -rf x)", 2, "magnet", id="no-link"),
+    ],
+)
+def test_links_that_name_no_release(arena: Arena, link: str, code: int, error: str) -> None:
+    before = arena.victim.holdings()
+    outcome = arena.victim.fetch(link, ports=[arena.seeder.port])
+    arena.hold(outcome, before, code=code, error=error, says="")
+
+
+def test_web_seeds_wait_for_the_gate(arena: Arena, honest: Release) -> None:
+    """`ws=` is a server of the attacker's choice: it hears nothing of a release that is refused."""
+    arena.victim.knows()
+    bait = honest.bait()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        arena.refuses(
+            bait,
+            code=3,
+            error="unknown_publisher",
+            says=ACME.public_key.fingerprint,
+            source=bait.magnet(web_seeds=(url,)),
+        )
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
