@@ -34,7 +34,6 @@ from weightshare.swarm.alerts import (
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
 from weightshare.swarm.session import Session, Torrent, same_files
 from weightshare.swarm.states import Observation, Stage, Watch
-from weightshare.units import BLOCK
 
 _REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
@@ -76,10 +75,8 @@ class Transfer:
         self.clock = clock
         self._troubles = ""
         self._reported = 0.0
-        self._beside: dict[
-            int, int
-        ] = {}  # bytes of a piece on the wire that are not the files': see `received`
-        self._beside_bytes = 0
+        self._wanted = 0  # bytes of the files that are fetched
+        self._before = 0  # those of them that an earlier run had brought
 
     # ---- before the gate
 
@@ -105,9 +102,7 @@ class Transfer:
             NoPeersError, StalledError: it did not come in time.
         """
         same_files(info, self.torrent)
-        pieces = PieceMap(info)
-        self._beside = _bytes_beside(pieces, info)
-        span = next(span for span in pieces.spans if span.file.path == MANIFEST_NAME)
+        span = next(span for span in PieceMap(info).spans if span.file.path == MANIFEST_NAME)
         self.torrent.want({span.position})
         wanted = set(span.pieces)
         watch = Watch(Stage.MANIFEST, self.timeout, self.clock())
@@ -137,7 +132,8 @@ class Transfer:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
             NoSpaceError, DiskError: the disk refused; resumable.
         """
-        self._beside = _bytes_beside(PieceMap(info), info)
+        self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in positions)
+        self._before = self._done()
         PieceLoop(self, info, positions, sink).run()
 
     def suspend(self, sink: Sink) -> bool:
@@ -160,7 +156,12 @@ class Transfer:
 
     def received(self) -> int:
         """File bytes taken from peers in this run, each counted as often as it came; the manifest is none of them."""
-        return max(0, self.torrent.status().downloaded - self._beside_bytes)
+        # What the engine counts as downloaded has a hybrid's padding in it with some peers, and not with others.
+        return max(0, self._done() - self._before) + self.torrent.status().wasted
+
+    def _done(self) -> int:
+        # The engine counts the manifest too once it has everything.
+        return min(self.torrent.status().done, self._wanted)
 
     # ---- shared by the steps
 
@@ -185,8 +186,6 @@ class Transfer:
                     hint="What arrived is kept: the same command resumes.",
                     path="",
                 )
-            if isinstance(event, PieceFinished):
-                self._beside_bytes += self._beside.get(event.piece, 0)
             if isinstance(event, TrackerFailed):
                 self._troubles = f"tracker: {event.reason}"
         return events
@@ -237,23 +236,6 @@ class Transfer:
             hint="Is the disk very slow, or a network drive away? The same command resumes.",
             path="",
         )
-
-
-def _bytes_beside(pieces: PieceMap, info: Info) -> dict[int, int]:
-    """By piece, the bytes on the wire that belong to no file of the checkpoint.
-
-    That is the manifest, and in a hybrid the padding that fills up the last block of every file but the last.
-    """
-    beside: dict[int, int] = {}
-    for span in pieces.spans:
-        if not span.count:
-            continue
-        if span.file.path == MANIFEST_NAME:
-            beside.update({piece: pieces.byte_range(piece)[2] for piece in span.pieces})
-        final = span.pieces[-1]
-        if info.hybrid and final != pieces.total - 1:
-            beside[final] = beside.get(final, 0) + -span.file.size % BLOCK
-    return beside
 
 
 def _disk_error(event: FileFailed) -> WeightshareError:

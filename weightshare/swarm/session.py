@@ -31,12 +31,15 @@ _OWN_FLAGS = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
 
 @dataclass(frozen=True, slots=True)
 class TorrentStatus:
-    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second."""
+    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second.
+
+    `done` and `wanted` are bytes of the wanted files; `wasted` came from peers for nothing, broken or once too often.
+    """
 
     state: str
     done: int
     wanted: int
-    downloaded: int
+    wasted: int
     uploaded: int
     down_rate: float
     up_rate: float
@@ -47,7 +50,7 @@ class TorrentStatus:
 
 
 class Torrent:
-    """A torrent in a session."""
+    """A torrent in a session; `key` names it in events."""
 
     def __init__(self, handle: lt.torrent_handle, network: Network, peers: Sequence[Peer]) -> None:
         self._handle = handle
@@ -103,7 +106,7 @@ class Torrent:
             state=str(status.state),
             done=status.total_wanted_done,
             wanted=status.total_wanted,
-            downloaded=status.total_payload_download,
+            wasted=status.total_failed_bytes + status.total_redundant_bytes,
             uploaded=status.total_payload_upload,
             down_rate=status.download_payload_rate,
             up_rate=status.upload_payload_rate,
