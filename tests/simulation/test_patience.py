@@ -15,7 +15,9 @@ def run(watch: Watch, *looks: Observation) -> str:
     return note
 
 
-def look(now: float, done: int = 0, *, peers: int = 1, seeds: int = 1, missing: int | None = None) -> Observation:
+def look(
+    now: float, done: int = 0, *, peers: int = 1, seeds: int = 1, missing: int | None = None
+) -> Observation:
     return Observation(now, done, 1000, peers, seeds, missing)
 
 
