@@ -21,13 +21,13 @@ from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.results import Fetched, Received
 from weightshare.api.sources import Target, resolve
 from weightshare.api.trusting import Confirm, Decision, Trustee
-from weightshare.content.landing import Landing, clear_staging
+from weightshare.content.landing import Landing, clear_staging, staging_lock
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError
 from weightshare.files import write_atomically
-from weightshare.manifest.metainfo import HashedFile, Info, build_torrent
+from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Phase, Progress, ignore
@@ -155,6 +155,8 @@ class _Fetch:
 
     def run(self, session: Session, began: float) -> Fetched:
         """Fetch what is not here yet."""
+        if self._record is not None and self._record.kind == "published":
+            self._record = None  # the user's own folder is never written to
         passed = self._gate_offline(self._record) if self._record is not None else None
         if passed is None:
             with self._gate_live(session) as (live, transfer):
@@ -165,10 +167,12 @@ class _Fetch:
 
     def _gate_offline(self, record: Record) -> Passed | None:
         """The gate once more over what an earlier run saved; None if that is not complete."""
-        try:
-            info = (self._store.folder(record) / "info").read_bytes()
-            envelope = (self._store.folder(record) / MANIFEST_NAME).read_bytes()
-        except OSError:
+        torrent = self._store.torrent(record)
+        info = (
+            _read(self._store.folder(record) / "info") if torrent is None else parse_torrent(torrent).info.raw
+        )
+        envelope = _read(self._store.folder(record) / MANIFEST_NAME)
+        if info is None or envelope is None:
             return None
         return self._pass(gate.check_info(info, self._target.v2_hash), envelope)
 
@@ -212,6 +216,7 @@ class _Fetch:
                 force=self._wish.force,
                 observe=self._observe,
             )
+            stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
             self._store.keep(record, envelope=passed.decision.verified.envelope)
             state = self._store.folder(record)
             _write(state / "info", passed.info.raw)

@@ -12,13 +12,15 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from weightshare.content.digests import tree_length
+from weightshare.content.locks import exclusive
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt
-from weightshare.errors import DiskError
+from weightshare.errors import DiskError, StoreLockedError
 from weightshare.files import sync_folder
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.pieces import PieceMap, Span
@@ -182,13 +184,28 @@ class Landing:
         return self._staging / span.file.path
 
 
+def staging_lock(staging: Path, what: str) -> AbstractContextManager[None]:
+    """Hold a staging folder for one process, whoever's: two users may fetch into one folder, each with their own store.
+
+    Raises:
+        StoreLockedError: another process holds it.
+        DiskError: the folder cannot be written.
+    """
+    return exclusive(_lock_of(staging), what, passing=True)
+
+
 def clear_staging(staging: Path) -> None:
     """Remove a staging folder, and the folder around it if that is empty then."""
     shutil.rmtree(staging, ignore_errors=True)
-    try:
+    if _lock_of(staging).exists():  # left behind by a process that was killed, or held by us
+        with suppress(StoreLockedError, DiskError), staging_lock(staging, staging.name):
+            pass
+    with suppress(OSError):  # another release may be staged there
         staging.parent.rmdir()
-    except OSError:
-        return  # another release is still staged there
+
+
+def _lock_of(staging: Path) -> Path:
+    return staging.with_name(f"{staging.name}.lock")
 
 
 def _sync(path: Path) -> None:
