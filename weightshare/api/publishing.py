@@ -28,6 +28,7 @@ from weightshare.manifest.metainfo import default_piece_length, tree_order
 from weightshare.manifest.model import MANIFEST_NAME, Manifest
 from weightshare.progress import Observer, ignore
 from weightshare.trust import gate, publishers
+from weightshare.trust.gate import VerifiedManifest
 from weightshare.trust.keys import FileSigner, PublicKey
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.units import MAX_PART, format_size
@@ -108,15 +109,16 @@ def publish(
     )
     hashed = _hash(checkpoint, intent, observe)
     made = draft(hashed, intent, signer)
-    known = _gate(made, signer.public_key, home, allow_pickle=allow_pickle)
+    verified, warnings = _gate(made, signer.public_key, home, allow_pickle=allow_pickle)
     record = _record(made, checkpoint.root, intent, signer.public_key)
     written = _write(Store(home), record, made, hashed, out)
-    publishers.update(home.known_publishers, lambda pins: _pin_own(pins, made.manifest, signer.public_key))
-    pin = known.find(signer.public_key.fingerprint)
+    publishers.update(
+        home.known_publishers, lambda known: _remember_own(known, made.manifest, signer.public_key)
+    )
     return Published(
         release=record.release,
         publisher=record.publisher,
-        publisher_name=pin.name if pin else None,
+        publisher_name=verified.publisher_name,
         magnet=made.magnet,
         torrent=written.torrent,
         manifest=written.manifest,
@@ -127,7 +129,7 @@ def publish(
         files=len(made.manifest.files),
         bytes=made.manifest.size,
         seconds=time.monotonic() - began,
-        warnings=checkpoint.warnings,
+        warnings=(*checkpoint.warnings, *warnings),
     )
 
 
@@ -184,13 +186,14 @@ def _hash(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCh
     return HashedCheckpoint(checkpoint, tuple(zip(sources, hashes, strict=True)))
 
 
-def _gate(made: Draft, signer: PublicKey, home: Home, *, allow_pickle: bool) -> KnownPublishers:
-    """Put the draft through the gate that every fetch will put it through."""
+def _gate(
+    made: Draft, signer: PublicKey, home: Home, *, allow_pickle: bool
+) -> tuple[VerifiedManifest, tuple[str, ...]]:
+    """Put the draft through the gate that every fetch will put it through; returns its warnings too."""
     known = _pin_own(KnownPublishers.load(home.known_publishers), made.manifest, signer)
     verified = gate.verify(made.envelope, known, expect_publisher=signer.fingerprint_bytes)
     gate.match(gate.check_info(made.info.raw, made.info.v2_hash), verified)
-    gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
-    return known
+    return verified, gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
 
 
 def _pin_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> KnownPublishers:
@@ -198,6 +201,13 @@ def _pin_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> K
     if known.find(signer.fingerprint) is None and not known.named(manifest.publisher.name):
         known = known.add(new_pin(manifest.publisher.name, signer, "own key"))
     return known
+
+
+def _remember_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> KnownPublishers:
+    """The own key pinned, and the release's sequence noted as seen."""
+    known = _pin_own(known, manifest, signer)
+    pin = known.find(signer.fingerprint)
+    return known.with_highest(pin.name, manifest.model.id, manifest.model.sequence) if pin else known
 
 
 def _record(made: Draft, root: Path, intent: Intent, signer: PublicKey) -> Record:
