@@ -8,6 +8,7 @@ failure. After it, whatever happens, what arrived is kept and the same command r
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,8 +26,8 @@ from weightshare.content.landing import Landing, clear_staging, staging_lock
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import DiskError
-from weightshare.files import write_atomically
+from weightshare.errors import DiskError, NoSpaceError
+from weightshare.files import sync_folder, write_atomically
 from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
@@ -231,7 +232,7 @@ class _Fetch:
                     lambda data: _write(state / "resume", data),
                 )
             )
-            (plan.staging / passed.info.name).mkdir(parents=True, exist_ok=True)
+            _make(plan.staging / passed.info.name)
             swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
             receipts = landing.promote(record.path)
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
@@ -294,7 +295,7 @@ class _Fetch:
         receipts = {**plan.receipts, **receipts}
         layers = {**plan.layers, **{span.file.path: landing.layer(span.position) for span in plan.spans}}
         complete = all(entry.path in receipts for entry in verified.manifest.files)
-        _write(record.path / MANIFEST_NAME, verified.envelope, mode=0o444)
+        _place(verified.envelope, plan.staging / MANIFEST_NAME, record.path / MANIFEST_NAME)
         save_receipts(state / "receipts.json", receipts)
         torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
         done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
@@ -380,12 +381,39 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def _make(folder: Path) -> None:
     try:
-        write_atomically(path, data, mode=mode)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DiskError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint="Check the disk; the same command resumes.",
+        raise _refused(folder, error) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _place(data: bytes, staged: Path, target: Path) -> None:
+    """Write a file by way of the staging folder, so that no half of it is ever beside the release's files."""
+    try:
+        write_atomically(staged, data, mode=0o444)
+        staged.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise _refused(target, error) from error
+
+
+def _refused(path: Path, error: OSError) -> DiskError | NoSpaceError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpaceError(
+            f"The disk is full: {path} could not be written.",
+            hint="Make space. What arrived is kept: the same command resumes.",
             path=str(path),
-        ) from error
+        )
+    return DiskError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        hint="Check the disk; the same command resumes.",
+        path=str(path),
+    )

@@ -33,19 +33,11 @@ from weightshare.swarm.alerts import (
 )
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
 from weightshare.swarm.session import Session, Torrent, same_files
-from weightshare.swarm.states import Observation, Stage, Watch
+from weightshare.swarm.states import Observation, Watch
 
 _REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
 _SUSPEND_WAIT = 10.0
-
-_PHASES = {
-    Stage.METADATA: Phase.METADATA,
-    Stage.MANIFEST: Phase.MANIFEST,
-    Stage.CHECKING: Phase.CHECKING,
-    Stage.FETCHING: Phase.FETCHING,
-    Stage.PROVING: Phase.PROVING,
-}
 
 
 class Transfer:
@@ -87,7 +79,7 @@ class Transfer:
             NoPeersError, MetadataTimeoutError: it did not come in time.
             MetainfoError: it came and the engine cannot read it.
         """
-        watch = Watch(Stage.METADATA, self.timeout, self.clock())
+        watch = Watch(Phase.METADATA, self.timeout, self.clock())
         while True:
             for event in self.events():
                 if isinstance(event, MetadataReceived):
@@ -105,7 +97,7 @@ class Transfer:
         span = next(span for span in PieceMap(info).spans if span.file.path == MANIFEST_NAME)
         self.torrent.want({span.position})
         wanted = set(span.pieces)
-        watch = Watch(Stage.MANIFEST, self.timeout, self.clock())
+        watch = Watch(Phase.MANIFEST, self.timeout, self.clock())
         while wanted:
             for event in self.events():
                 if isinstance(event, PieceFinished):
@@ -207,7 +199,7 @@ class Transfer:
             self._reported = now
             self._observe(
                 Progress(
-                    _PHASES[watch.stage],
+                    watch.phase,
                     done if shown is None else shown,
                     total,
                     watch.rate(),
@@ -225,7 +217,7 @@ class Transfer:
     ) -> None:
         """Wait for one kind of event; `limit` in seconds, None where only our own disk is waited for."""
         began = self.clock()
-        watch = Watch(Stage.CHECKING, 0, began)
+        watch = Watch(Phase.CHECKING, 0, began)
         while limit is None or self.clock() - began < limit:
             if any(isinstance(event, kind) for event in self.events()):
                 return

@@ -11,9 +11,10 @@ from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
+from weightshare.progress import Phase
 from weightshare.swarm.alerts import CacheFlushed, Checked, Event, PieceFinished, ResumeFailed, ResumeSaved
 from weightshare.swarm.session import Torrent
-from weightshare.swarm.states import Stage, Watch
+from weightshare.swarm.states import Watch
 from weightshare.units import MIB
 
 TICK = 0.1
@@ -97,7 +98,7 @@ class PieceLoop:
         here = self._torrent.pieces()
         self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
         clock = self._transfer.clock
-        watch = Watch(Stage.FETCHING, self._transfer.timeout, clock())
+        watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
         self._resume_due = clock() + 1
         while True:
             for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
@@ -106,13 +107,13 @@ class PieceLoop:
             again = self._sink.refused()
             if again:
                 self._refetch(again)
-                watch = Watch(Stage.FETCHING, self._transfer.timeout, clock())
+                watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
             complete = len(self._arrived) == len(self._wanted)
             if complete and not self._finished and self._flushing is None:
                 if self._sink.settled():
                     return
-                if watch.stage is Stage.FETCHING:
-                    watch = Watch(Stage.PROVING, 0, clock())
+                if watch.phase is Phase.FETCHING:
+                    watch = Watch(Phase.PROVING, 0, clock())
             self._save_resume(clock())
             if clock() - self._looked >= TICK:
                 self._looked = clock()
@@ -167,7 +168,7 @@ class PieceLoop:
             self._torrent.save_resume()
 
     def _report(self, watch: Watch) -> None:
-        if watch.stage is Stage.PROVING:
+        if watch.phase is Phase.PROVING:
             done = self._sink.proven()
             self._transfer.look(watch, done=done, total=self._total)
             return

@@ -236,6 +236,10 @@ class Session:
         params, layout = _load(b"d4:info" + info + b"e")
         saved = _try_resume(resume) if resume is not None else None
         if saved is not None and saved.ti is not None and saved.ti.info_section() == info:
+            # Of an earlier run only what it had is wanted: not that it was paused, that its disk was full, which files
+            # it asked for or whom it would not speak to.
+            saved.flags, saved.piece_priorities, saved.renamed_files = params.flags, [], {}
+            saved.peers, saved.banned_peers = [], []
             params = saved
         params.trackers = []
         params.url_seeds = []

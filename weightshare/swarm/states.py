@@ -13,24 +13,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 
 from weightshare.errors import MetadataTimeoutError, NetworkError, NoPeersError, StalledError
+from weightshare.progress import Phase
 from weightshare.units import format_duration, format_size
 
 _WINDOW = 3.0
 _QUIET = 2.0
 _RESUMES = "What arrived is kept: the same command resumes."
-
-
-class Stage(StrEnum):
-    """Where a transfer stands."""
-
-    METADATA = "metadata"
-    MANIFEST = "manifest"
-    CHECKING = "checking"
-    FETCHING = "fetching"
-    PROVING = "proving"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +50,13 @@ class Watch:
     """Follows one stage: its rate, its reason for being slow, and its patience.
 
     Args:
-        stage: the stage.
+        phase: the stage.
         timeout: longest time without any progress in seconds, 0 for ever.
         now: when it began.
     """
 
-    def __init__(self, stage: Stage, timeout: float, now: float) -> None:
-        self.stage = stage
+    def __init__(self, phase: Phase, timeout: float, now: float) -> None:
+        self.phase = phase
         self._timeout = timeout
         self._samples: deque[tuple[float, int]] = deque()
         self._moved = now
@@ -102,7 +92,7 @@ class Watch:
     def _reason(self, seen: Observation) -> str:
         if seen.peers == 0:
             return f"no peers ({seen.troubles})" if seen.troubles else "no peers"
-        if self.stage is Stage.METADATA:
+        if self.phase is Phase.METADATA:
             return "peers, but none has sent the metadata"
         if seen.missing is not None and seen.seeds == 0:
             return f"nobody has piece {seen.missing}"
@@ -111,14 +101,14 @@ class Watch:
     def _give_up(self, seen: Observation, waited: float) -> NetworkError:
         span = format_duration(waited)
         trouble = f" ({seen.troubles})" if seen.troubles else ""
-        if seen.peers == 0 and self.stage is not Stage.FETCHING:
+        if seen.peers == 0 and self.phase is not Phase.FETCHING:
             return NoPeersError(
                 f"No peers in {span}: nobody who has this release could be reached{trouble}.",
                 hint="Ask the publisher whether a seeder is up, give one with --peer HOST:PORT, or wait longer with "
                 "--timeout.",
                 waited=waited,
             )
-        if self.stage is Stage.METADATA:
+        if self.phase is Phase.METADATA:
             return MetadataTimeoutError(
                 f"{seen.peers} peer(s), but none sent the torrent's metadata in {span}.",
                 hint="Try again later, give a peer with --peer HOST:PORT, or fetch by the .torrent file or its URL.",

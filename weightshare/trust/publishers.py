@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from weightshare.errors import PinError, StoreError
+from weightshare.errors import PinError, StoreError, StoreLockedError
+from weightshare.files import write_atomically
 from weightshare.trust.pins import Pin
 
 __all__ = ["KnownPublishers", "Pin", "update"]
 
 _HEADER = "# Publishers this user trusts, one a line; see `weightshare trust --help`.\n"
 _MAX_FILE = 4 * 1024 * 1024
+_LOCK_WAIT = 10.0
+_LOCK_RETRY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +88,7 @@ class KnownPublishers:
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(self.render().encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                with suppress(OSError):
-                    Path(temporary).unlink()
-                raise
-            _sync_folder(path.parent)
+            write_atomically(path, self.render().encode(), mode=0o600)
         except OSError as error:
             raise StoreError(f"{path} could not be written: {error.strerror}.") from error
 
@@ -179,6 +171,7 @@ def update(path: Path, change: Callable[[KnownPublishers], KnownPublishers]) -> 
 
     Raises:
         StoreError: the file is malformed, or the disk refuses.
+        StoreLockedError: another process does not let go of it.
     """
     with _locked(path):
         before = KnownPublishers.load(path)
@@ -196,17 +189,33 @@ def _locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"{path} cannot be locked: {error.strerror}.") from error
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        deadline = time.monotonic() + _LOCK_WAIT
+        while not _take(descriptor):
+            if time.monotonic() > deadline:
+                raise StoreLockedError(
+                    f"Another process has been changing {path} for {_LOCK_WAIT:.0f} s.",
+                    hint="Find out which one hangs, and end it; its lock ends with it.",
+                    path=str(path),
+                )
+            time.sleep(_LOCK_RETRY)
         yield
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _merged(pin: Pin, same: list[Pin]) -> Pin:
@@ -217,13 +226,3 @@ def _merged(pin: Pin, same: list[Pin]) -> Pin:
         for model, sequence in known.highest.items():
             highest[model] = max(sequence, highest.get(model, 0))
     return replace(pin, key=key, highest=MappingProxyType(highest))
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
