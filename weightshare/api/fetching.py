@@ -263,6 +263,7 @@ class _Fetch:
             passed.info.raw,
             plan.staging,
             wanted=[span.position for span in plan.spans],
+            fresh=not plan.has_staged,
             resume=_read(state / "resume"),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
         )

@@ -220,6 +220,7 @@ class Session:
         folder: Path,
         *,
         wanted: Collection[int] = (),
+        fresh: bool = False,
         resume: bytes | None = None,
         peers: Sequence[Peer] = (),
     ) -> Torrent:
@@ -230,6 +231,8 @@ class Session:
             folder: where its files go.
             wanted: the files to ask for, by their place in the file tree. A connection that at first wants nothing
                 leaves its slow start and then crawls for a second, so say it here and not later.
+            fresh: nothing of these files is on the disk yet. What is there can be told by a hybrid's v1 hashes, while
+                the hashes of v2 pieces are not known before their file is on its way.
             resume: earlier resume data.
             peers: dialled.
         """
@@ -244,6 +247,8 @@ class Session:
         params.trackers = []
         params.url_seeds = []
         params.file_priorities = _priorities(layout, wanted)
+        if fresh and self.network is not Network.PUBLIC:
+            params.flags |= SKIP_V1_HASHES
         return self._add(params, folder, peers)
 
     def add_seed(
@@ -306,7 +311,7 @@ class Session:
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
         if self.network is not Network.PUBLIC:
-            params.flags |= lt.torrent_flags.disable_dht | SKIP_V1_HASHES
+            params.flags |= lt.torrent_flags.disable_dht
         if self.network is Network.LOCAL:
             params.flags |= lt.torrent_flags.disable_lsd
         try:
