@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.builders_checkpoints import contents
 from tests.cli.helpers import result
+from weightshare.content.store import STAGING
 from weightshare.manifest.model import MANIFEST_NAME
 
 
@@ -58,3 +59,4 @@ def assert_whole(folder: Path, published: Published) -> None:
     """The folder holds the release's files, the signed manifest, and nothing else."""
     assert contents(folder) == contents(published.folder)
     assert (folder / MANIFEST_NAME).is_file()
+    assert not (folder / STAGING).exists()

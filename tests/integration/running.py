@@ -84,7 +84,10 @@ class Running:
 
     def end(self, *, within: float = 60.0) -> int:
         """Wait for its end and return its exit status."""
-        return self._process.wait(within)
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still there after {within:g} s: {self.out()}{self.err()}") from None
 
     def event(self, number: int = 0) -> dict[str, Any]:
         """The JSON object on that line of stdout, waited for."""
