@@ -240,6 +240,31 @@ def test_interrupted_by_a_signal(published: Published, user: Path, number: signa
     assert_whole(user / "out", published)
 
 
+def test_other_files_are_wanted_the_second_time(published: Published, user: Path) -> None:
+    """What an interrupted run asked for binds no later one, and what it had brought is not lost."""
+    only = "model-00001-of-00004.safetensors"
+    disk = Disk(user / "out", published)
+    with seeding(published.home) as seeder:
+        with fetching(user, published, seeder, "--include", only) as running:
+            until_some(disk, running, share=0.05)
+            running.send(signal.SIGINT)
+            running.result(130, within=20)
+        disk.look()
+        assert {path for path, _ in disk.pieces} == {only}
+        with fetching(user, published, seeder, "--exclude", "model-*") as running:
+            some = running.result()
+        assert (
+            some["bytes"]
+            == some["received"]["swarm"]
+            == sum(map(len, FILES.values()))
+            - sum(len(data) for path, data in FILES.items() if path.startswith("model-"))
+        )
+        with fetching(user, published, seeder) as running:
+            received = running.result()["received"]
+    assert received["swarm"] <= published.size - some["bytes"] - disk.bytes()
+    assert_whole(user / "out", published)
+
+
 def test_goes_on_by_itself_when_the_seeder_comes_back(published: Published, user: Path) -> None:
     disk = Disk(user / "out", published)
     with ExitStack() as stack:

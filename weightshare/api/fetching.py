@@ -301,9 +301,14 @@ class _Fetch:
         torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
         done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
         self._store.keep(done, torrent=torrent)
-        clear_staging(plan.staging)
-        for name in ("resume", "running"):
-            (state / name).unlink(missing_ok=True)
+        staged = plan.staging / passed.info.name
+        (state / "resume").unlink(missing_ok=True)
+        if any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):
+            # An earlier run began other files. They stay, to be checked by the one that asks for them.
+            (state / "running").touch()
+        else:
+            clear_staging(plan.staging)
+            (state / "running").unlink(missing_ok=True)
         size = sum(span.file.size for span in plan.spans) + plan.reused
         files = len(plan.spans) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
