@@ -30,13 +30,13 @@ class Lore:
 
 
 class MetadataPeer:
-    """Listens while it is open; `lore` is by v2 info-hash."""
+    """Listens while it is open. `asked` is what it was asked for: 20 bytes of a v2 info-hash, and a chunk's index."""
 
     def __init__(self) -> None:
         self._lore: dict[bytes, Lore] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.chunks_sent = 0
+        self.asked: set[tuple[bytes, int]] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> MetadataPeer:
@@ -78,19 +78,19 @@ class MetadataPeer:
                 if body[1] == _HANDSHAKE:
                     theirs = _their_id(body[2:])
                 elif body[1] == _OUR_UT_METADATA:
-                    self._answer(connection, theirs, lore.metadata, body[2:], size)
+                    self._answer(connection, theirs, greeting[28:48], lore.metadata, body[2:], size)
 
     def _answer(
-        self, connection: socket.socket, theirs: int, metadata: bytes, body: bytes, size: int
+        self, connection: socket.socket, theirs: int, key: bytes, metadata: bytes, body: bytes, size: int
     ) -> None:
         asked = bencode.decode(body, limit=1024, what="metadata request")
         assert isinstance(asked, dict)
         index = asked[b"piece"]
         assert isinstance(index, int)
+        self.asked.add((key, index))
         reply: Mapping[bytes, int] = {b"msg_type": 1, b"piece": index, b"total_size": size}
         chunk = metadata[index * _CHUNK : (index + 1) * _CHUNK]
         connection.sendall(_message(theirs, reply, chunk))
-        self.chunks_sent += 1
 
 
 def _message(kind: int, value: object, tail: bytes = b"") -> bytes:

@@ -23,27 +23,29 @@ RENAMED = [
     pytest.param((b"..", b"evil"), "a part is `..`", id="parent"),
     pytest.param((b"/etc/passwd",), "a part is empty, holds `/`", id="absolute"),
     pytest.param((b"..\\..\\evil",), "it holds `\\`", id="backslash"),
-    pytest.param((b"C:evil",), "it holds `:`", id="drive"),
     pytest.param((b"CON",), "a part is a Windows device name", id="device"),
     pytest.param((b"evil\x1b[2J.json",), "it holds the control character U+001B", id="escape"),
-    pytest.param(
-        ("evil\u202enosj.py".encode(),), "it holds the control character U+202E", id="right-to-left"
-    ),
-    pytest.param((b"evil.",), "a part ends in a dot or a space", id="trailing-dot"),
-    pytest.param((b"sub ", b"evil"), "a part ends in a dot or a space", id="trailing-space"),
     pytest.param((DECOMPOSED.encode(),), "it is not in Unicode form NFC", id="not-nfc"),
     pytest.param((b"\xff\xfe",), "it is not UTF-8", id="not-utf-8"),
-    pytest.param((b"e" * 256,), "longer than 255 bytes", id="long-part"),
     pytest.param(tuple([b"e" * 250] * 5), "longer than 1024 bytes", id="long-path"),
-    pytest.param(tuple([b"d"] * 16 + [b"evil"]), "16", id="deep-path"),
+    pytest.param(tuple([b"d"] * 16 + [b"evil"]), "more than 16 parts deep", id="deep-path"),
 ]
+
+# These in a torrent file alone: the rules are the same, and a process for each takes its time.
 MORE_RENAMED = [
+    pytest.param((b"C:evil",), "it holds `:`", id="drive"),
+    pytest.param((b"evil.",), "a part ends in a dot or a space", id="trailing-dot"),
+    pytest.param((b"sub ", b"evil"), "a part ends in a dot or a space", id="trailing-space"),
+    pytest.param((b"e" * 256,), "longer than 255 bytes", id="long-part"),
     pytest.param((b"sub", b"..", b"..", b"..", b"evil"), "a part is `..`", id="parent-further-down"),
     pytest.param((b".", b"evil"), "a part is `.`", id="here"),
     pytest.param((b"../../evil",), "a part is empty, holds `/`", id="slash-in-a-part"),
     pytest.param((b"evil:stream",), "it holds `:`", id="alternate-stream"),
     pytest.param((b"sub", b"nul.safetensors"), "a part is a Windows device name", id="device-with-suffix"),
     pytest.param(("com¹.txt".encode(),), "a part is a Windows device name", id="device-with-superscript"),
+    pytest.param(
+        ("evil\u202enosj.py".encode(),), "it holds the control character U+202E", id="right-to-left"
+    ),
     pytest.param((b"evil\n.json",), "it holds the control character U+000A", id="line-feed"),
     pytest.param((b"evil\0.json",), "it holds the control character U+0000", id="nul-byte"),
     pytest.param(("é".encode() * 130,), "longer than 255 bytes", id="long-part-in-bytes"),
@@ -79,17 +81,19 @@ def _empty_folder(honest: Release) -> Bait:
 
 OTHERS = [
     pytest.param(partial(_twins, CONFIG, "CONFIG.json"), "the same name as", id="case-twin"),
+    pytest.param(partial(_twins, COMPOSED, DECOMPOSED), "not in Unicode form NFC", id="nfc-twin"),
+    pytest.param(partial(_twins, CONFIG, "Weightshare.json"), "the same name as", id="twin-of-the-manifest"),
+    pytest.param(partial(_named, b".."), "a part is `..`", id="torrent-name-parent"),
+    pytest.param(partial(_named, b"tiny\x1b[2J"), "the control character U+001B", id="torrent-name-escape"),
+]
+MORE_OTHERS = [
     pytest.param(
         partial(_twins, "straße.json", "STRASSE.json"), "the same name as", id="case-twin-beyond-ascii"
     ),
     pytest.param(partial(_twins, "sub/a", "Sub/b"), "its folder is that of", id="case-twin-folder"),
     pytest.param(partial(_twins, "a", "A/b"), "a file, and the folder of", id="file-and-folder-by-case"),
-    pytest.param(partial(_twins, COMPOSED, DECOMPOSED), "not in Unicode form NFC", id="nfc-twin"),
-    pytest.param(partial(_twins, CONFIG, "Weightshare.json"), "the same name as", id="twin-of-the-manifest"),
-    pytest.param(partial(_named, b".."), "a part is `..`", id="torrent-name-parent"),
     pytest.param(partial(_named, b"../tiny"), "a part holds `/`", id="torrent-name-slash"),
     pytest.param(partial(_named, b"NUL"), "a part is a Windows device name", id="torrent-name-device"),
-    pytest.param(partial(_named, b"tiny\x1b[2J"), "the control character U+001B", id="torrent-name-escape"),
 ]
 
 
@@ -140,7 +144,7 @@ def test_a_path_in_a_torrent_file(victim: Victim, honest: Release, path: Parts, 
     assert says in refusal.message
 
 
-@pytest.mark.parametrize(("make", "says"), OTHERS)
+@pytest.mark.parametrize(("make", "says"), [*OTHERS, *MORE_OTHERS])
 def test_a_tree_in_a_torrent_file(victim: Victim, honest: Release, make: partial[Bait], says: str) -> None:
     refusal = victim.refuses_file(make(honest))
     assert isinstance(refusal, UnsafePathError)

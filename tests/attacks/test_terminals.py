@@ -82,15 +82,6 @@ def test_what_the_link_says(arena: Arena, honest: Release) -> None:
     assert SHOWN in outcome.stderr
 
 
-def test_what_the_link_calls_the_release(arena: Arena, honest: Release) -> None:
-    """`dn` is only a name until the manifest is in; it does not stop a fetch, and is never shown raw."""
-    outcome = arena.fetch(
-        honest.bait(), "--verbose", source=f"{honest.bait().magnet()}&dn={quote(SEQUENCE)}", json=False
-    )
-    assert outcome.code == 0, outcome
-    _assert_tame(outcome.stdout + outcome.stderr)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_on_a_terminal(arena: Arena, honest: Release) -> None:
     """With colours and bars, which are sequences too: none of those that the release brought."""
