@@ -63,6 +63,9 @@ def session_settings(
         # On a fast path uTP runs at a tenth of TCP. Peers behind NATs may still come in by it.
         "enable_outgoing_utp": False,
         "enable_incoming_utp": public,
+        # libtorrent reads a hybrid peer's offer to speak v2 in plain handshakes only. Without v2 there are no piece
+        # layers, and with SHA-1 left out a piece could not be checked before its whole file is there.
+        **({} if public else {"out_enc_policy": int(lt.enc_policy.pe_disabled)}),
         "enable_dht": public,
         "enable_upnp": public,
         "enable_natpmp": public,
