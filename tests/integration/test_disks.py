@@ -16,10 +16,12 @@ from tests.builders_checkpoints import contents, place, shard, tiny
 from tests.cli.helpers import result
 from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, seeding
+from tests.integration.staged import Disk
 from tests.integration.waiting import until
 from weightshare.content.store import STAGING
 from weightshare.units import KIB, MIB
 
+PIECE = 256 * KIB
 SIZE = 24 * MIB
 FILES = {"a.safetensors": shard(SIZE // 2, 1), "b.safetensors": shard(SIZE // 2, 2), "config.json": b"{}"}
 
@@ -27,7 +29,7 @@ FILES = {"a.safetensors": shard(SIZE // 2, 1), "b.safetensors": shard(SIZE // 2,
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     home = tmp_path_factory.mktemp("maintainer")
-    return publish(home, place(home / "model", FILES), "--piece-length", str(256 * KIB))
+    return publish(home, place(home / "model", FILES), "--piece-length", str(PIECE))
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +107,17 @@ def test_a_disk_that_fills_up_meanwhile(published: Published, user: Path, disk: 
         assert not any((disk / "out" / path).exists() for path in FILES)
 
         # Still full: refused at once, and what came is kept.
-        here = taken(disk / "out")
+        staged = Disk(disk / "out", FILES, PIECE)
+        staged.look()
         with Running(user, *fetching) as running:
             assert running.result(6)["error"] == "no_space"
-        assert taken(disk / "out") >= here > 2 * MIB
+        staged.look()
+        assert staged.bytes() > MIB
 
         ballast.unlink()
         with Running(user, *fetching) as running:
             received = running.result()["received"]
-        assert received["reused"] > 2 * MIB
+        assert received["reused"] >= staged.bytes()
         assert received["swarm"] + received["reused"] == published.size
         assert_whole(disk / "out", published)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders_checkpoints import digest, place, shard
+from tests.builders_checkpoints import place, shard
 from tests.integration.releases import Published, assert_whole, publish
 from tests.integration.running import Running, Seeder, seeding
+from tests.integration.staged import Disk
 from tests.integration.waiting import until
 from tests.integration.wire import connections, underway
-from weightshare.content.store import STAGING
 from weightshare.units import KIB, MIB
 
 KILLS = int(os.environ.get("WEIGHTSHARE_KILLS", "12"))
@@ -39,50 +39,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return publish(home, place(home / "model", FILES), "--piece-length", str(PIECE))
 
 
-class Disk:
-    """What one fetch has on the disk so far, held against what was published, byte by byte."""
-
-    def __init__(self, folder: Path, published: Published) -> None:
-        self.folder = folder
-        self.published = published
-        self.pieces: set[tuple[str, int]] = set()
-
-    def look(self) -> None:
-        """Check what is there after a kill.
-
-        A file under its final name is the published one; no piece that was on the disk before is gone.
-        """
-        before, self.pieces = self.pieces, set()
-        for path, data in FILES.items():
-            final = self.folder / path
-            if final.exists():
-                assert digest(final) == digest(self.published.folder / path), path
-                self.pieces.update((path, at) for at in range(0, len(data), PIECE))
-                continue
-            staged = list(self.folder.glob(f"{STAGING}/*/*/{path}"))
-            if not staged:
-                continue
-            found = staged[0].read_bytes()
-            self.pieces.update(
-                (path, at)
-                for at in range(0, len(data), PIECE)
-                if found[at : at + PIECE] == data[at : at + PIECE]
-            )
-        assert before <= self.pieces, sorted(before - self.pieces)
-
-    def bytes(self) -> int:
-        """What need not come again."""
-        return sum(len(FILES[path][at : at + PIECE]) for path, at in self.pieces)
-
-    def phase(self) -> str:
-        """How far it is, by what can be seen."""
-        if not self.pieces:
-            return "before the first piece"
-        if any((self.folder / path).exists() for path in FILES):
-            return "giving names"
-        return "fetching" if self.bytes() < self.published.size else "proving"
-
-
 class Torture:
     """Fetches of one release, killed again and again; a fresh folder for each round.
 
@@ -99,7 +55,7 @@ class Torture:
         self.seeder = seeder
         self.kills = self.rounds = self.underway = 0
         self.phases: Counter[str] = Counter()
-        self.disk = Disk(user / "out-0", published)
+        self.disk = Disk(user / "out-0", FILES, PIECE)
         user.mkdir()
 
     def start(self) -> Running:
@@ -130,7 +86,7 @@ class Torture:
         assert received["swarm"] + received["reused"] == self.published.size
         assert_whole(self.disk.folder, self.published)
         self.rounds += 1
-        self.disk = Disk(self.user / f"out-{self.rounds}", self.published)
+        self.disk = Disk(self.user / f"out-{self.rounds}", FILES, PIECE)
 
 
 def test_killed_at_random_moments(published: Published, tmp_path: Path) -> None:
@@ -167,6 +123,25 @@ def test_killed_at_random_moments(published: Published, tmp_path: Path) -> None:
     # four times a second. Beside the files, each run takes the manifest, and padding in every file's last block.
     runs = torture.kills + torture.rounds
     assert lost <= torture.kills * (RATE // 2 + 2 * PIECE) + runs * (len(FILES) + 1) * 16 * KIB
+
+
+def test_killed_without_v1_hashes(published: Published, user: Path) -> None:
+    """The engine knows no piece hashes of a v2-only torrent then; what had been read back is known all the same."""
+    v2_only = publish(
+        published.home, published.folder, "--piece-length", str(PIECE), "--v2-only", "--version", "2"
+    )
+    disk = Disk(user / "out", FILES, PIECE)
+    with seeding(v2_only.home, "acme/m7b@2") as seeder:
+        with fetching(user, v2_only, seeder) as running:
+            until_some(disk, running, share=0.5)
+            running.kill()
+        disk.look()
+        with fetching(user, v2_only, seeder) as running:
+            received = running.result()["received"]
+    # Pieces are read back within a second after they have reached the disk.
+    assert received["swarm"] <= published.size - disk.bytes() + RATE
+    assert received["swarm"] + received["reused"] == published.size
+    assert_whole(user / "out", v2_only)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -211,7 +186,7 @@ def until_some(disk: Disk, running: Running, share: float = 0.2) -> None:
     def look() -> bool:
         assert running.status is None, (running.status, running.out(), running.err())
         disk.look()
-        return disk.bytes() >= share * disk.published.size
+        return disk.bytes() >= share * disk.size
 
     until(look, f"{share:.0%} on the disk", within=60)
 
@@ -219,7 +194,7 @@ def until_some(disk: Disk, running: Running, share: float = 0.2) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_by_a_signal(published: Published, user: Path, number: signal.Signals) -> None:
     """Ctrl-C ends in 130 and keeps what came: even what was not on the disk yet is written out first."""
-    disk = Disk(user / "out", published)
+    disk = Disk(user / "out", FILES, PIECE)
     with seeding(published.home) as seeder:
         with fetching(user, published, seeder) as running:
             until_some(disk, running)
@@ -243,7 +218,7 @@ def test_interrupted_by_a_signal(published: Published, user: Path, number: signa
 def test_other_files_are_wanted_the_second_time(published: Published, user: Path) -> None:
     """What an interrupted run asked for binds no later one, and what it had brought is not lost."""
     only = "model-00001-of-00004.safetensors"
-    disk = Disk(user / "out", published)
+    disk = Disk(user / "out", FILES, PIECE)
     with seeding(published.home) as seeder:
         with fetching(user, published, seeder, "--include", only) as running:
             until_some(disk, running, share=0.05)
@@ -266,7 +241,7 @@ def test_other_files_are_wanted_the_second_time(published: Published, user: Path
 
 
 def test_goes_on_by_itself_when_the_seeder_comes_back(published: Published, user: Path) -> None:
-    disk = Disk(user / "out", published)
+    disk = Disk(user / "out", FILES, PIECE)
     with ExitStack() as stack:
         seeder = stack.enter_context(seeding(published.home))
         running = stack.enter_context(fetching(user, published, seeder, "--timeout", "60"))
@@ -285,7 +260,7 @@ def test_goes_on_by_itself_when_the_seeder_comes_back(published: Published, user
 def test_gives_up_in_time_when_the_seeder_stays_away_and_resumes_later(
     published: Published, user: Path
 ) -> None:
-    disk = Disk(user / "out", published)
+    disk = Disk(user / "out", FILES, PIECE)
     with seeding(published.home) as seeder, fetching(user, published, seeder, "--timeout", "4") as running:
         until_some(disk, running)
         seeder.kill()

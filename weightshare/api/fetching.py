@@ -22,6 +22,7 @@ from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.results import Fetched, Received
 from weightshare.api.sources import Target, resolve
 from weightshare.api.trusting import Confirm, Decision, Trustee
+from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing, clear_staging, staging_lock
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
@@ -223,6 +224,7 @@ class _Fetch:
             _write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
             prover = stack.enter_context(Prover(passed.info.piece_length))
+            journal = stack.enter_context(Journal(state / "pieces"))
             landing = stack.enter_context(
                 Landing(
                     PieceMap(passed.info),
@@ -230,8 +232,11 @@ class _Fetch:
                     plan.staging / passed.info.name,
                     prover,
                     lambda data: _write(state / "resume", data),
+                    journal,
                 )
             )
+            if not plan.has_staged:
+                journal.forget()
             _make(plan.staging / passed.info.name)
             swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
             receipts = landing.promote(record.path)
@@ -259,16 +264,20 @@ class _Fetch:
             found = live.torrent.dialled()
             session.remove(live.torrent)
         _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
+        killed = thorough and plan.has_staged
+        # A hybrid's info dictionary has the hashes of all pieces, by which the engine can check them.
+        here = landing.recover(self._looked) if killed and not passed.info.hybrid else set()
         torrent = session.add_info(
             passed.info.raw,
             plan.staging,
+            here=here,
             wanted=[span.position for span in plan.spans],
             fresh=not plan.has_staged,
-            resume=_read(state / "resume"),
+            resume=None if here else _read(state / "resume"),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
         )
         transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
-        transfer.check(plan.size, thorough=thorough and plan.has_staged)
+        transfer.check(plan.size, thorough=killed and not here)
         transfer.torrent.connect_now()
         transfer.torrent.open_sources(self._target.magnet.trackers, self._target.magnet.web_seeds)
         try:
@@ -280,6 +289,9 @@ class _Fetch:
         received = transfer.received()
         session.remove(transfer.torrent)
         return received
+
+    def _looked(self, done: int, total: int) -> None:
+        self._observe(Progress(Phase.CHECKING, done, total))
 
     def _finish(
         self,
@@ -308,7 +320,8 @@ class _Fetch:
             (state / "running").touch()
         else:
             clear_staging(plan.staging)
-            (state / "running").unlink(missing_ok=True)
+            for name in ("running", "pieces"):
+                (state / name).unlink(missing_ok=True)
         size = sum(span.file.size for span in plan.spans) + plan.reused
         files = len(plan.spans) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)

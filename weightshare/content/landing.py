@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from weightshare.content.digests import tree_length
+from weightshare.content.journal import Journal
 from weightshare.content.locks import exclusive
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt
@@ -26,6 +27,7 @@ from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.pieces import PieceMap, Span
 
 _READ_BACKS = 3
+_TICK = 0.1
 _FILE_MODE = 0o444
 
 
@@ -38,6 +40,7 @@ class Landing:
         staging: the folder that holds the torrent's files while they are incomplete.
         prover: reads pieces back and hashes them.
         keep_resume: writes the engine's resume data.
+        journal: records what was read back, and knows what an earlier run had.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class Landing:
         staging: Path,
         prover: Prover,
         keep_resume: Callable[[bytes], None],
+        journal: Journal,
     ) -> None:
         self._pieces = pieces
         self._staging = staging
         self._prover = prover
         self._keep_resume = keep_resume
+        self._journal = journal
         self._layers = {span.position: bytearray(HASH_SIZE * span.count) for span in spans}
         self._open = {span.position: set(span.pieces) for span in spans if span.count}
         self._spans = {span.position: span for span in spans}
@@ -92,13 +97,31 @@ class Landing:
                     hint="Check the disk; the same command resumes.",
                     path=str(self._path(span)),
                 ) from outcome
-            at = (piece - span.first) * HASH_SIZE
-            self._layers[span.position][at : at + HASH_SIZE] = outcome
-            self._open[span.position].discard(piece)
-            self._proven_bytes += length
-            if not self._open[span.position]:
-                again.extend(self._close(span))
+            self._journal.note(piece, outcome)
+            again.extend(self._accept(span, piece, length, outcome))
         return again
+
+    def recover(self, tick: Callable[[int, int], None]) -> set[int]:
+        """The pieces that an earlier run had read back and that are still on the disk, by the journal.
+
+        Args:
+            tick: told now and then how many bytes were looked at, and of how many.
+        """
+        known = {piece: digest for piece, digest in self._journal.known.items() if self._is_open(piece)}
+        total = sum(self._pieces.byte_range(piece)[2] for piece in known)
+        done = 0
+        here: set[int] = set()
+        self.readable(known)
+        while self._pending:
+            for piece, outcome in self._prover.drain(_TICK):
+                self._pending.discard(piece)
+                span, _, length = self._pieces.byte_range(piece)
+                done += length
+                if outcome == known[piece]:
+                    here.add(piece)
+                    here.difference_update(self._accept(span, piece, length, known[piece]))
+            tick(done, total)
+        return here
 
     def settled(self) -> bool:
         """Whether every file is proven."""
@@ -157,6 +180,19 @@ class Landing:
         return receipts
 
     # ---- inside
+
+    def _is_open(self, piece: int) -> bool:
+        return piece < self._pieces.total and piece in self._open.get(
+            self._pieces.byte_range(piece)[0].position, ()
+        )
+
+    def _accept(self, span: Span, piece: int, length: int, digest: bytes) -> Collection[int]:
+        """Take in a piece's hash; all pieces of the file if it was the last and they are not the signed file."""
+        at = (piece - span.first) * HASH_SIZE
+        self._layers[span.position][at : at + HASH_SIZE] = digest
+        self._open[span.position].discard(piece)
+        self._proven_bytes += length
+        return () if self._open[span.position] else self._close(span)
 
     def _close(self, span: Span) -> Collection[int]:
         """All pieces of a file are hashed: it is proven, or all of it is looked at again."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders_metainfo import hashed_all
+from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing, clear_staging
 from weightshare.content.prover import Prover
 from weightshare.errors import DiskError
@@ -35,7 +36,11 @@ class Fetch:
                 (self.staging / path).parent.mkdir(parents=True, exist_ok=True)
                 (self.staging / path).write_bytes(data)
         self.resume: list[bytes] = []
-        self.landing = Landing(self.pieces, self.pieces.spans, self.staging, prover, self.resume.append)
+        self.journal = Journal(folder / "pieces")
+        self.landing = self.land(prover)
+
+    def land(self, prover: Prover) -> Landing:
+        return Landing(self.pieces, self.pieces.spans, self.staging, prover, self.resume.append, self.journal)
 
     def prove(self) -> list[int]:
         """Everything was flushed; the pieces that must be fetched anew."""
@@ -56,7 +61,7 @@ class Fetch:
 def fetch(tmp_path: Path) -> Iterator[Fetch]:
     with Prover(PIECE, workers=1) as prover:
         made = Fetch(tmp_path, prover)
-        with made.landing:
+        with made.journal, made.landing:
             yield made
 
 
@@ -126,3 +131,39 @@ def test_clearing_one_staging_leaves_another(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "staging").iterdir()] == ["two"]
     clear_staging(tmp_path / "staging" / "two")
     assert not (tmp_path / "staging").exists()
+
+
+def test_what_a_killed_run_had_read_back_is_recovered_if_the_disk_still_has_it(fetch: Fetch) -> None:
+    fetch.prove()
+    pieces = {span.file.path: list(span.pieces) for span in fetch.pieces.spans}
+    flipped = pieces["a.data"][3]
+    place = fetch.staging / "a.data"
+    place.write_bytes(FILES["a.data"][: 3 * PIECE] + b"?" + FILES["a.data"][3 * PIECE + 1 :])
+    (fetch.staging / "sub/b.data").unlink()
+
+    seen: list[tuple[int, int]] = []
+    with Prover(PIECE, workers=1) as prover, fetch.land(prover) as again:
+        here = again.recover(lambda done, total: seen.append((done, total)))
+        assert here == {*pieces["a.data"], *pieces["short"]} - {flipped}
+        assert again.proven() == sum(fetch.pieces.byte_range(piece)[2] for piece in here)
+        assert seen[-1] == (sum(map(len, FILES.values())),) * 2
+        assert not again.settled()
+
+
+def test_a_file_that_was_read_back_whole_is_done_with_after_a_kill(fetch: Fetch) -> None:
+    fetch.prove()
+    with Prover(PIECE, workers=1) as prover, fetch.land(prover) as again:
+        assert again.recover(lambda done, total: None) == set(range(fetch.pieces.total))
+        assert again.settled()
+        again.promote(fetch.destination)
+    assert fetch.finals() == sorted(FILES)
+
+
+def test_a_journal_that_lies_makes_no_file_count(fetch: Fetch) -> None:
+    """It says of wrong bytes that they were there: so they are, but the file's root is not the signed one."""
+    (fetch.staging / "a.data").write_bytes(b"?" + FILES["a.data"][1:])
+    fetch.prove()
+    with Prover(PIECE, workers=1) as prover, fetch.land(prover) as again:
+        spans = {span.file.path: set(span.pieces) for span in fetch.pieces.spans}
+        assert again.recover(lambda done, total: None) == spans["sub/b.data"] | spans["short"]
+        assert not again.settled()
