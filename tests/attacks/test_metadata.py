@@ -152,15 +152,6 @@ def test_metadata_of_a_size_that_is_not_believed(arena: Arena, honest: Release) 
     )
 
 
-def test_a_lying_peer_beside_an_honest_one(arena: Arena, honest: Release) -> None:
-    bait = honest.bait()
-    assert arena.seeder.serve(bait)
-    arena.peer.tell(bait.v2_hash, bait.info.replace(b"tiny", b"evil"))
-    outcome = arena.victim.fetch(bait.magnet(), ports=[arena.peer.port, arena.seeder.port])
-    assert outcome.code == 0, outcome
-    assert (bait.v2_hash[:20], 0) in arena.peer.asked
-
-
 # ---- links
 
 
