@@ -27,7 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after the program's name; `sys.argv` by default.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    status = _main(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and "libtorrent" in sys.modules:
+        _leave(status)
+    return status
+
+
+def _main(words: list[str]) -> int:
     _take_signals()
     try:
         from weightshare_cli.output import ReaderGoneError
@@ -89,6 +95,14 @@ def _take_signals() -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process at once: all is written and closed, and the torrent engine's destructor may take for ever."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _silence_stdout() -> None:

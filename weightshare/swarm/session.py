@@ -24,6 +24,7 @@ from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_s
 
 Peer = tuple[str, int]
 
+_RETIRED: list[lt.session] = []  # see `Session.close`
 _REDIAL = 2.0
 _LISTEN_WAIT = 3.0
 _OWN_FLAGS = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
@@ -305,9 +306,15 @@ class Session:
         return translate(self._session.pop_alerts())
 
     def close(self) -> None:
-        """End the session. The engine says goodbye to trackers for a few seconds in the background at most."""
+        """End the session: no peers, no port, a word to the trackers.
+
+        The engine's own end is waited for by its destructor, which holds the interpreter and, once in a few hundred
+        times, never comes back. So a session is put aside here and taken apart when the next one is put aside; the
+        command line ends without it.
+        """
         self._session.pause()
-        self._session.apply_settings({"stop_tracker_timeout": 1})
+        self._session.apply_settings({"stop_tracker_timeout": 1, "listen_interfaces": ""})
+        _RETIRED[:] = [self._session]
         del self._session
 
     def _add(self, params: lt.add_torrent_params, folder: Path, peers: Sequence[Peer]) -> Torrent:
