@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from weightshare.content.landing import Landing, clear_staging, staging_lock
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import DiskError, NoSpaceError
+from weightshare.errors import DiskError, NoSpaceError, WeightshareError
 from weightshare.files import sync_folder, write_atomically
 from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
@@ -37,6 +37,7 @@ from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Peer, Session
 from weightshare.trust import gate
+from weightshare.trust.gate import VerifiedManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +200,19 @@ class _Fetch:
         """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""
         decision = self._trustee.decide(envelope, expect_publisher=self._target.magnet.publisher)
         gate.match(info, decision.verified)
-        policy = gate.Policy(allow_pickle=self._wish.allow_pickle)
+        seen = self._seen(decision.verified.fingerprint)
+        policy = gate.Policy(allow_pickle=self._wish.allow_pickle, seen=seen)
         warnings = gate.judge(decision.verified, self._trustee.known, policy)
         return Passed(info, decision, (*self._target.notes, *decision.verified.warnings, *warnings))
+
+    def _seen(self, fingerprint: str) -> tuple[VerifiedManifest, ...]:
+        """The same publisher's releases that are here: a newer one may revoke the one that is asked for."""
+        found = []
+        for record in self._store.records():
+            if record.publisher == fingerprint:
+                with suppress(WeightshareError):
+                    found.append(gate.verify(self._store.envelope(record), self._trustee.known))
+        return tuple(found)
 
     # ---- after the gate
 
