@@ -289,10 +289,14 @@ class _Fetch:
         )
         transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
         transfer.check(plan.size, thorough=killed and not here)
-        transfer.torrent.connect_now()
-        transfer.torrent.open_sources(self._target.magnet.trackers, self._target.magnet.web_seeds)
         try:
-            transfer.fetch(passed.info, [span.position for span in plan.spans], landing)
+            transfer.fetch(
+                passed.info,
+                [span.position for span in plan.spans],
+                landing,
+                trackers=self._target.magnet.trackers,
+                web_seeds=self._target.magnet.web_seeds,
+            )
         except BaseException:
             if transfer.suspend(landing):
                 unclean.unlink(missing_ok=True)

@@ -117,7 +117,15 @@ class Transfer:
             self.torrent.recheck()
         self.wait_for(Checked, "the torrent engine to check the files", limit=None, total=total)
 
-    def fetch(self, info: Info, positions: Collection[int], sink: Sink) -> None:
+    def fetch(
+        self,
+        info: Info,
+        positions: Collection[int],
+        sink: Sink,
+        *,
+        trackers: Collection[str] = (),
+        web_seeds: Collection[str] = (),
+    ) -> None:
         """Fetch the files at these places in the file tree and have the sink prove every piece from disk.
 
         Raises:
@@ -125,7 +133,10 @@ class Transfer:
             NoSpaceError, DiskError: the disk refused; resumable.
         """
         self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in positions)
+        # What was here is counted before anybody is dialled: a small file arrives in a moment.
         self._before = self._done()
+        self.torrent.connect_now()
+        self.torrent.open_sources(trackers, web_seeds)
         PieceLoop(self, info, positions, sink).run()
 
     def suspend(self, sink: Sink) -> bool:
