@@ -124,7 +124,7 @@ def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Insp
     weights = manifest.weights
     return Inspected(
         release=manifest.release,
-        publisher=examined.signer.fingerprint,
+        publisher=examined.fingerprint,
         publisher_name=examined.publisher_name,
         claimed_name=manifest.publisher.name,
         trusted=examined.trusted,

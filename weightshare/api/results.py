@@ -366,3 +366,4 @@ class StrangerInfo:
     files: int
     bytes: int
     source: str = field(default="")
+    team: str = field(default="")

@@ -153,7 +153,7 @@ class FileSigner:
         Raises:
             KeyFileError: the file is missing or no Ed25519 key, or the passphrase is wrong or not to be had.
         """
-        data = _read(path)
+        data = read_key_file(path)
         if data.startswith((b"ssh-", b"sk-", b"ecdsa-")):
             raise KeyFileError(f"{path} holds a public key.", hint="Name the private key, without `.pub`.")
         try:
@@ -209,8 +209,8 @@ def create_key(path: Path, comment: str = "", passphrase: str | None = None) -> 
             )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(path, data, 0o600)
-        _write_new(public_path, f"{public_key.openssh}\n".encode(), 0o644)
+        write_key_file(path, data, 0o600)
+        write_key_file(public_path, f"{public_key.openssh}\n".encode(), 0o644)
     except FileExistsError as error:
         raise KeyFileError(f"{path} is there already; a key is never overwritten.") from error
     except OSError as error:
@@ -225,7 +225,9 @@ def list_keys(folder: Path) -> list[tuple[str, PublicKey]]:
         if not public_path.with_suffix("").is_file():
             continue
         try:
-            keys.append((public_path.stem, PublicKey.parse(_read(public_path).decode("utf-8", "replace"))))
+            keys.append(
+                (public_path.stem, PublicKey.parse(read_key_file(public_path).decode("utf-8", "replace")))
+            )
         except KeyFileError:
             continue
     return keys
@@ -260,7 +262,12 @@ def parse_fingerprint(text: str) -> str:
     return f"SHA256:{body}"
 
 
-def _read(path: Path) -> bytes:
+def read_key_file(path: Path) -> bytes:
+    """The bytes of a key file, no more than a key can have.
+
+    Raises:
+        KeyFileError: it is missing, unreadable or too large.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_KEY_FILE + 1)
@@ -295,7 +302,13 @@ def _comment_beside(path: Path) -> str:
         return ""
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def write_key_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file, synced to the disk.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: the disk refuses.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
