@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from weightshare.errors import KeyFileError, UsageError
 from weightshare.trust import publishers
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
 from weightshare.trust.pins import Pin
+from weightshare.trust.post_quantum import PostQuantumSigner, post_quantum_path
 from weightshare.trust.publishers import KnownPublishers
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -59,6 +61,20 @@ def find_key(key: str | Path | None, home: Home) -> Path:
             hint="Make one with `weightshare keys new NAME`, or use one you have: --key ~/.ssh/id_ed25519.",
         )
     raise KeyFileError(f"Which key? There are {', '.join(names)}.", hint="Say so with --key NAME.")
+
+
+def second_signer(path: Path, passphrase: Callable[[], str] | None) -> PostQuantumSigner | None:
+    """The ML-DSA-44 half of a key, if it has one beside it.
+
+    Args:
+        path: the Ed25519 key file.
+        passphrase: asked only if the other half is encrypted.
+
+    Raises:
+        KeyFileError: it cannot be read or used here, or the passphrase is wrong.
+    """
+    half = post_quantum_path(path)
+    return PostQuantumSigner.load(half, passphrase) if half.exists() else None
 
 
 def trust_add(

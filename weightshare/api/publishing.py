@@ -10,12 +10,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from weightshare.api.drafting import Draft, HashedCheckpoint, Intent, draft
-from weightshare.api.identity import find_key
+from weightshare.api.drafting import Draft, HashedCheckpoint, Intent, draft, team_draft
+from weightshare.api.identity import find_key, second_signer
 from weightshare.api.results import Published
 from weightshare.api.trusting import new_pin
 from weightshare.content.checkpoint import Checkpoint, scan
@@ -24,13 +24,17 @@ from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import CheckpointError, DiskError, UsageError
 from weightshare.files import write_atomically
+from weightshare.manifest.magnet import parse as parse_magnet
 from weightshare.manifest.metainfo import default_piece_length, tree_order
-from weightshare.manifest.model import MANIFEST_NAME, Manifest
+from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer, ignore
 from weightshare.trust import gate, publishers
 from weightshare.trust.gate import VerifiedManifest
 from weightshare.trust.keys import FileSigner, PublicKey
-from weightshare.trust.publishers import KnownPublishers
+from weightshare.trust.post_quantum import PostQuantumSigner
+from weightshare.trust.publishers import KnownPublishers, Pin
+from weightshare.trust.standing import describe
+from weightshare.trust.teams import Team
 from weightshare.units import MAX_PART, format_size
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -91,7 +95,16 @@ def publish(
     began = time.monotonic()
     _check_options(name, version, license, trackers, web_seeds, torrent_urls)
     home = home or Home.default()
-    signer = FileSigner.load(find_key(key, home), passphrase)
+    path = find_key(key, home)
+    signer = FileSigner.load(path, passphrase)
+    second = second_signer(path, passphrase)
+    team = team_of(home, name)
+    if team is not None and team.current.releases.threshold > 1:
+        raise UsageError(
+            f"{name.partition('/')[0]} is a team: {describe(team)}.",
+            hint="Make the manifest with `publish --prepare`, have it signed with `weightshare sign`, "
+            "and publish it with `publish --finish`.",
+        )
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
     total = sum(file.size for file in checkpoint.files)
     intent = Intent(
@@ -107,14 +120,52 @@ def publish(
         web_seeds=tuple(web_seeds),
         torrent_urls=tuple(torrent_urls),
     )
-    hashed = _hash(checkpoint, intent, observe)
-    made = draft(hashed, intent, signer)
-    verified, warnings = _gate(made, signer.public_key, home, allow_pickle=allow_pickle)
-    record = _record(made, checkpoint.root, intent, signer.public_key)
+    hashed = hash_checkpoint(checkpoint, intent, observe)
+    if team is not None:
+        made, own = team_draft(hashed, intent, team, signer), None
+    else:
+        made, own = draft(hashed, intent, signer, second), own_pin(name, signer.public_key, second)
+    return release(made, hashed, intent, home, own=own, out=out, began=began, allow_pickle=allow_pickle)
+
+
+def team_of(home: Home, name: str) -> Team | None:
+    """The team that publishes models of this name, if the user knows one."""
+    known = KnownPublishers.load(home.known_publishers)
+    return next((pin.team for pin in known.named(name.partition("/")[0]) if pin.team is not None), None)
+
+
+def release(
+    made: Draft,
+    hashed: HashedCheckpoint,
+    intent: Intent,
+    home: Home,
+    *,
+    own: Pin | None,
+    out: Path | None,
+    began: float,
+    allow_pickle: bool,
+) -> Published:
+    """Put a signed draft through the gate and write it down.
+
+    Args:
+        made: the draft.
+        hashed: its files and their digests.
+        intent: what the publisher asked for.
+        home: where the store and the known publishers are.
+        own: the maintainer's own key, to be known from now on; None for a team, which is known already.
+        out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
+        began: when the work began, by the monotonic clock.
+        allow_pickle: publish files that run code when loaded.
+
+    Raises:
+        TrustError, IntegrityError, RefusedContentError: what every fetch would refuse.
+        DiskError: it cannot be written.
+    """
+    checkpoint = hashed.checkpoint
+    verified, warnings = _gate(made, own, home, allow_pickle=allow_pickle)
+    record = _record(made, checkpoint.root, intent, verified.fingerprint)
     written = _write(Store(home), record, made, hashed, out)
-    publishers.update(
-        home.known_publishers, lambda known: _remember_own(known, made.manifest, signer.public_key)
-    )
+    publishers.update(home.known_publishers, lambda known: _remember(known, own, verified))
     return Published(
         release=record.release,
         publisher=record.publisher,
@@ -166,7 +217,7 @@ def _check_url(url: str, schemes: tuple[str, ...], what: str) -> None:
         raise UsageError(f"The {what} {url!r} holds a name or password, which everybody would see.")
 
 
-def _hash(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCheckpoint:
+def hash_checkpoint(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCheckpoint:
     """Hash every file, in one pass and in the order of the file tree; none may change meanwhile."""
     sources = sorted(checkpoint.files, key=lambda file: tree_order(file.path))
     hashes = hash_files(
@@ -186,37 +237,42 @@ def _hash(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCh
     return HashedCheckpoint(checkpoint, tuple(zip(sources, hashes, strict=True)))
 
 
+def own_pin(name: str, signer: PublicKey, second: PostQuantumSigner | None) -> Pin:
+    """The maintainer's own key as a publisher, under the model's organisation."""
+    pin = new_pin(name.partition("/")[0], signer, "own key")
+    return replace(pin, post_quantum=second.public_key.fingerprint if second else "")
+
+
 def _gate(
-    made: Draft, signer: PublicKey, home: Home, *, allow_pickle: bool
+    made: Draft, own: Pin | None, home: Home, *, allow_pickle: bool
 ) -> tuple[VerifiedManifest, tuple[str, ...]]:
     """Put the draft through the gate that every fetch will put it through; returns its warnings too."""
-    known = _pin_own(KnownPublishers.load(home.known_publishers), made.manifest, signer)
-    verified = gate.verify(made.envelope, known, expect_publisher=signer.fingerprint_bytes)
+    known = _with_own(KnownPublishers.load(home.known_publishers), own)
+    verified = gate.verify(made.envelope, known, expect_publisher=parse_magnet(made.magnet).publisher)
     gate.match(gate.check_info(made.info.raw, made.info.v2_hash), verified)
     return verified, gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
 
 
-def _pin_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> KnownPublishers:
-    """The maintainer's own key is a known publisher, under the model's organisation."""
-    if known.find(signer.fingerprint) is None and not known.named(manifest.publisher.name):
-        known = known.add(new_pin(manifest.publisher.name, signer, "own key"))
-    return known
+def _with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:
+    if own is None or known.find(own.fingerprint) is not None or known.named(own.name):
+        return known
+    return known.add(own)
 
 
-def _remember_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> KnownPublishers:
+def _remember(known: KnownPublishers, own: Pin | None, verified: VerifiedManifest) -> KnownPublishers:
     """The own key pinned, and the release's sequence noted as seen."""
-    known = _pin_own(known, manifest, signer)
-    pin = known.find(signer.fingerprint)
-    return known.with_highest(pin.name, manifest.model.id, manifest.model.sequence) if pin else known
+    known = _with_own(known, own)
+    pin, model = known.find(verified.fingerprint), verified.manifest.model
+    return known.with_highest(pin.name, model.id, model.sequence) if pin else known
 
 
-def _record(made: Draft, root: Path, intent: Intent, signer: PublicKey) -> Record:
+def _record(made: Draft, root: Path, intent: Intent, publisher: str) -> Record:
     info = made.info
     return Record(
         info_hash_v2=info.v2_hash.hex(),
         info_hash_v1=info.v1_hash.hex() if info.v1_hash else None,
         release=made.manifest.release,
-        publisher=signer.fingerprint,
+        publisher=publisher,
         kind="published",
         path=root,
         bytes=made.manifest.size,

@@ -243,6 +243,11 @@ def format_fingerprint(digest: bytes) -> str:
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
 
 
+def fingerprint_bytes(fingerprint: str) -> bytes:
+    """The digest (32 bytes) of a fingerprint in its one spelling."""
+    return base64.b64decode(fingerprint.removeprefix("SHA256:") + "=")
+
+
 def parse_fingerprint(text: str) -> str:
     """A fingerprint as people paste it, in its one spelling: `SHA256:` and 43 characters.
 

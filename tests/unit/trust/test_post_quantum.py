@@ -100,7 +100,7 @@ def test_a_key_pair_is_written_and_read(tmp_path: Path) -> None:
     assert loaded.public_key == key
     assert key.verify(loaded.sign(b"m"), b"m")
     assert not key.verify(loaded.sign(b"m"), b"n")
-    with pytest.raises(KeyFileError, match="passphrase for .* is wrong"):
+    with pytest.raises(KeyFileError, match=r"passphrase for .* is wrong"):
         PostQuantumSigner.load(private, lambda: "guess")
     with pytest.raises(KeyFileError, match="is encrypted"):
         PostQuantumSigner.load(private)
