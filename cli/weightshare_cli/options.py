@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 Example = tuple[str, str]
-"""What it does, and the words to type."""
+"""What it does, and the words to type; without the first it goes on from the example before."""
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def write_examples(formatter: click.HelpFormatter, examples: Iterable[Example]) 
     formatter.write_paragraph()
     formatter.write("Examples:\n")
     for meaning, words in examples:
-        formatter.write(f"  # {meaning}\n  {words}\n")
+        formatter.write(f"  # {meaning}\n  {words}\n" if meaning else f"  {words}\n")
 
 
 def _write_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,13 @@ from weightshare.errors import KeyFileError, UsageError
 from weightshare.trust import publishers
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
 from weightshare.trust.pins import Pin
-from weightshare.trust.post_quantum import PostQuantumSigner, post_quantum_path
+from weightshare.trust.post_quantum import (
+    KEY_TYPE,
+    PostQuantumKey,
+    PostQuantumSigner,
+    create_post_quantum_key,
+    post_quantum_path,
+)
 from weightshare.trust.publishers import KnownPublishers
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -29,6 +36,26 @@ def new_key(name: str, *, passphrase: str | None = None, home: Home | None = Non
     home = home or Home.default()
     path = home.keys / _checked(name)
     return create_key(path, name, passphrase), path
+
+
+def new_second_key(path: Path, *, passphrase: str | None = None) -> PostQuantumKey:
+    """Make the ML-DSA-44 half of a key that was just made, beside it.
+
+    Raises:
+        KeyFileError: there is one, or this installation knows no ML-DSA.
+    """
+    return create_post_quantum_key(path, passphrase)
+
+
+def second_key(name: str, home: Home | None = None) -> PostQuantumKey | None:
+    """The public ML-DSA-44 half of a key in `home`, if it has one.
+
+    Raises:
+        KeyFileError: it cannot be read.
+    """
+    half = post_quantum_path((home or Home.default()).keys / name)
+    public = half.with_name(f"{half.name}.pub")
+    return PostQuantumKey.parse(public.read_text("ascii", "replace")) if public.is_file() else None
 
 
 def own_keys(home: Home | None = None) -> list[tuple[str, PublicKey]]:
@@ -78,9 +105,23 @@ def second_signer(path: Path, passphrase: Callable[[], str] | None) -> PostQuant
 
 
 def trust_add(
-    name: str, what: str, *, models: tuple[str, ...] = ("*",), replace: bool = False, home: Home | None = None
+    name: str,
+    what: str,
+    *,
+    post_quantum: str | None = None,
+    models: tuple[str, ...] = ("*",),
+    replace: bool = False,
+    home: Home | None = None,
 ) -> Pin:
-    """Pin a publisher by a fingerprint (`SHA256:…`) or a public key file.
+    """Pin a publisher.
+
+    Args:
+        name: what the user calls them.
+        what: a fingerprint (`SHA256:…`), a public key file, or a team's newest root file.
+        post_quantum: fingerprint of an ML-DSA-44 key that must sign too; a public key file may hold the key.
+        models: globs of the models they may publish.
+        replace: drop what is pinned under this name.
+        home: where the known publishers are.
 
     Raises:
         UsageError: neither a fingerprint nor a file.
@@ -89,18 +130,42 @@ def trust_add(
     home = home or Home.default()
     _checked(name)
     path = Path(what).expanduser()
+    if not what.startswith("SHA256:") and path.is_file() and is_root_file(path):
+        from weightshare.api.teams import trust_team
+
+        return trust_team(name, path, models=models, replace=replace, home=home)
     if not what.startswith("SHA256:") and path.is_file():
-        try:
-            line = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyFileError(f"{path} cannot be read as a public key: {error}.") from error
-        pin = new_pin(name, PublicKey.parse(line.strip()), str(path), models=models)
+        key, second = _public_keys(path)
+        pin = new_pin(name, key, str(path), models=models)
+        pin = dataclasses.replace(pin, post_quantum=second.fingerprint if second else "")
     elif what.startswith("ssh-"):
         pin = new_pin(name, PublicKey.parse(what), "key line", models=models)
     else:
         pin = _fingerprint_pin(name, what, models)
+    if post_quantum is not None:
+        pin = dataclasses.replace(pin, post_quantum=parse_fingerprint(post_quantum))
     publishers.update(home.known_publishers, lambda known: known.add(pin, replace=replace))
     return pin
+
+
+def _public_keys(path: Path) -> tuple[PublicKey, PostQuantumKey | None]:
+    """The keys in a public key file: an Ed25519 key, and perhaps an ML-DSA-44 key on a line of its own."""
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path} cannot be read as a public key: {error}.") from error
+    second = [PostQuantumKey.parse(line) for line in lines if line.startswith(KEY_TYPE)]
+    first = [line for line in lines if not line.startswith(KEY_TYPE)]
+    return PublicKey.parse(first[0] if first else ""), second[0] if second else None
+
+
+def is_root_file(path: Path) -> bool:
+    """Whether a file is JSON, as a team's root is and no public key."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"{"
+    except OSError:
+        return False
 
 
 def trust_list(home: Home | None = None) -> tuple[Pin, ...]:

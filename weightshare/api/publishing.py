@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from weightshare.api.drafting import Draft, HashedCheckpoint, Intent, draft, team_draft
+from weightshare.api.drafting import Asked, Draft, HashedCheckpoint, Intent, draft, intent_of, team_draft
 from weightshare.api.identity import find_key, second_signer
 from weightshare.api.results import Published
 from weightshare.api.trusting import new_pin
@@ -25,7 +25,7 @@ from weightshare.content.store import Home, Record, Store
 from weightshare.errors import CheckpointError, DiskError, UsageError
 from weightshare.files import write_atomically
 from weightshare.manifest.magnet import parse as parse_magnet
-from weightshare.manifest.metainfo import default_piece_length, tree_order
+from weightshare.manifest.metainfo import tree_order
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer, ignore
 from weightshare.trust import gate, publishers
@@ -93,7 +93,19 @@ def publish(
         TrustError: no usable key, or the name is pinned with another one.
     """
     began = time.monotonic()
-    _check_options(name, version, license, trackers, web_seeds, torrent_urls)
+    asked = Asked(
+        version=version,
+        license=license,
+        summary=summary,
+        sequence=sequence,
+        piece_length=piece_length,
+        v2_only=v2_only,
+        v1_twin=v1_twin,
+        trackers=trackers,
+        web_seeds=web_seeds,
+        torrent_urls=torrent_urls,
+    )
+    check_asked(name, asked)
     home = home or Home.default()
     path = find_key(key, home)
     signer = FileSigner.load(path, passphrase)
@@ -106,20 +118,7 @@ def publish(
             "and publish it with `publish --finish`.",
         )
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
-    total = sum(file.size for file in checkpoint.files)
-    intent = Intent(
-        name=name,
-        version=version,
-        license=license,
-        summary=summary,
-        sequence=sequence,
-        piece_length=piece_length or default_piece_length(total),
-        hybrid=not v2_only,
-        v1_twin=v1_twin,
-        trackers=tuple(trackers),
-        web_seeds=tuple(web_seeds),
-        torrent_urls=tuple(torrent_urls),
-    )
+    intent = intent_of(name, sum(file.size for file in checkpoint.files), asked)
     hashed = hash_checkpoint(checkpoint, intent, observe)
     if team is not None:
         made, own = team_draft(hashed, intent, team, signer), None
@@ -184,14 +183,13 @@ def release(
     )
 
 
-def _check_options(
-    name: str,
-    version: str,
-    spdx: str | None,
-    trackers: Sequence[str],
-    web_seeds: Sequence[str],
-    torrent_urls: Sequence[str],
-) -> None:
+def check_asked(name: str, asked: Asked) -> None:
+    """Refuse what nobody could use, before anything is read.
+
+    Raises:
+        UsageError: a name, version, licence or address that is none.
+    """
+    version, spdx = asked.get("version", "1"), asked.get("license")
     if not _NAME.fullmatch(name) or max(map(len, name.split("/"))) > MAX_PART:
         raise UsageError(
             f"{name!r} is not a model's name.",
@@ -204,9 +202,9 @@ def _check_options(
             f"{spdx!r} is not an SPDX licence expression.",
             hint="For example Apache-2.0, MIT, or LicenseRef-acme for one of your own.",
         )
-    for url in trackers:
+    for url in asked.get("trackers", ()):
         _check_url(url, ("udp://", "http://", "https://", "ws://", "wss://"), "tracker")
-    for url in (*web_seeds, *torrent_urls):
+    for url in (*asked.get("web_seeds", ()), *asked.get("torrent_urls", ())):
         _check_url(url, ("http://", "https://"), "web address")
 
 

@@ -61,8 +61,12 @@ def start(files: Sequence[bytes]) -> Team:
     if first.version != 1:
         raise TeamRootError(f"A team's roots begin with version 1, not {first.version}.")
     _verify(metadata, metadata, 1)
-    fingerprint = format_fingerprint(hashlib.sha256(metadata.signed_bytes).digest())
-    return follow(Team(fingerprint, (first,)), files[1:])
+    return follow(Team(identity(first), (first,)), files[1:])
+
+
+def identity(first: Root) -> str:
+    """The identity of the team that begins with this root: `SHA256:…` over the root's signed part."""
+    return format_fingerprint(hashlib.sha256(_read(first.raw)[1].signed_bytes).digest())
 
 
 def follow(team: Team, files: Sequence[bytes]) -> Team:
@@ -195,8 +199,9 @@ def _verify(by: Metadata[TufRoot], of: Metadata[TufRoot], version: int) -> None:
     try:
         by.signed.verify_delegate("root", of.signed_bytes, of.signatures)
     except (RepositoryError, ValueError) as error:
+        whose = "its own keys" if by.signed.version == version else f"the keys of root {by.signed.version}"
         raise TeamRootError(
-            f"The team's root {version} is not signed by enough keys of root {by.signed.version}.",
+            f"The team's root {version} is not signed by enough of {whose}.",
             hint="Nothing of it is believed. Ask the team which root is theirs.",
         ) from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare_cli import options, output
+from weightshare_cli.commands.team import command as team
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 
@@ -32,16 +33,26 @@ def command() -> None:
     """
 
 
+command.add_command(team)
+
+
 @command.command(
     "add",
     examples=[
         ("by fingerprint", "weightshare trust add acme SHA256:…"),
         ("by public key file", "weightshare trust add acme acme.pub"),
+        ("a team, by its newest root", "weightshare trust add acme acme.1.root.json"),
         ("for some of their models only", "weightshare trust add acme acme.pub --models 'acme/m7*'"),
     ],
 )
 @click.argument("name")
-@click.argument("key", metavar="SHA256:…|FILE.pub")
+@click.argument("key", metavar="SHA256:…|FILE.pub|ROOT")
+@click.option(
+    "--post-quantum",
+    cls=options.Option,
+    metavar="SHA256:…",
+    help="Demand a signature by this ML-DSA-44 key as well.",
+)
 @click.option(
     "--models",
     cls=options.Option,
@@ -57,17 +68,34 @@ def command() -> None:
 )
 @options.common
 @click.pass_obj
-def add(settings: Settings, name: str, key: str, models: tuple[str, ...], replace: bool) -> None:
-    """Pin the publisher NAME to a key, named by its fingerprint or its public key file."""
+def add(
+    settings: Settings,
+    name: str,
+    key: str,
+    post_quantum: str | None,
+    models: tuple[str, ...],
+    replace: bool,
+) -> None:
+    """Pin the publisher NAME to a key or a team.
+
+    A key is named by its fingerprint or its public key file, a team by its identity or its newest root file.
+    """
     from weightshare.api import identity
 
-    pin = identity.trust_add(name, key, models=models or ("*",), replace=replace, home=home_of(settings))
+    pin = identity.trust_add(
+        name,
+        key,
+        post_quantum=post_quantum,
+        models=models or ("*",),
+        replace=replace,
+        home=home_of(settings),
+    )
     if settings.json:
         output.say_json(_json(pin))
         return
     output.say(f"{pin.name}  {pin.fingerprint}")
     if not settings.quiet:
-        output.note(f"Releases of {pin.name} are now accepted when this key signed them.")
+        output.note(f"Releases of {pin.name} are now accepted when {_signers(pin)} signed them.")
 
 
 @command.command("list", examples=[("every pinned publisher", "weightshare trust list")])
@@ -101,8 +129,20 @@ def remove(settings: Settings, name: str) -> None:
     output.say(f"{name} is not trusted any more.")
 
 
+def _signers(pin: Pin) -> str:
+    if pin.team is not None:
+        quorum = pin.team.current.releases
+        return f"{quorum.threshold} of its {len(quorum.keys)} keys"
+    return "this key and its ML-DSA-44 key" if pin.post_quantum else "this key"
+
+
 def _remark(pin: Pin) -> str:
     parts = ["REVOKED"] if pin.revoked else []
+    if pin.team is not None:
+        quorum = pin.team.current.releases
+        parts.append(f"team, {quorum.threshold} of {len(quorum.keys)}, root {pin.team.version}")
+    if pin.post_quantum:
+        parts.append("with ML-DSA-44")
     if pin.models != ("*",):
         parts.append("for " + ", ".join(pin.models))
     parts.append(f"since {pin.added!s}")
@@ -118,4 +158,17 @@ def _json(pin: Pin) -> dict[str, object]:
         "added": str(pin.added),
         "via": pin.via,
         "revoked": pin.revoked,
+        "post_quantum": pin.post_quantum or None,
+        "team": _team_json(pin),
+    }
+
+
+def _team_json(pin: Pin) -> dict[str, object] | None:
+    if pin.team is None:
+        return None
+    quorum = pin.team.current.releases
+    return {
+        "root": pin.team.version,
+        "threshold": quorum.threshold,
+        "keys": [key.fingerprint for key in quorum.keys],
     }

@@ -237,10 +237,10 @@ def test_a_release_by_keys_that_stayed_needs_nobody_to_keep_it() -> None:
 @pytest.mark.parametrize(
     ("by", "why"),
     [
-        ((MALLORY,), "root 2 is not signed by enough keys of root 1"),
-        ((BOB, DAVE), "root 2 is not signed by enough keys of root 1"),
-        ((ALICE, BOB), "root 2 is not signed by enough keys of root 2"),
-        ((), "root 2 is not signed by enough keys of root 1"),
+        ((MALLORY,), "root 2 is not signed by enough of the keys of root 1"),
+        ((BOB, DAVE), "root 2 is not signed by enough of the keys of root 1"),
+        ((ALICE, BOB), "root 2 is not signed by enough of its own keys"),
+        ((), "root 2 is not signed by enough of the keys of root 1"),
     ],
 )
 def test_a_root_needs_the_one_before_and_itself(by: tuple[Any, ...], why: str) -> None:
@@ -335,7 +335,7 @@ def test_a_root_that_breaks_a_rule_is_refused(raw: bytes, why: str) -> None:
 def test_one_changed_bit_of_a_root_is_noticed() -> None:
     raw = ONE.raw.replace(b'"threshold":2', b'"threshold":1', 1)
     assert raw != ONE.raw
-    with pytest.raises(TeamRootError, match="not signed by enough keys"):
+    with pytest.raises(TeamRootError, match="not signed by enough of its own keys"):
         roots.start([raw])
 
 
