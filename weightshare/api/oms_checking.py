@@ -197,6 +197,8 @@ def _inside(folder: Path, place: Path) -> str | None:
 
 
 def _manifest_beside(folder: Path, statement: Statement) -> bool:
-    """Whether a `weightshare.json` lies there that is not signed: whoever published the folder put it there."""
+    """Whether a `weightshare.json` lies there of which the signature knows nothing: it came with publishing."""
+    if MANIFEST_NAME in statement.paths or statement.serialization.ignores(MANIFEST_NAME):
+        return False
     path = folder / MANIFEST_NAME
-    return MANIFEST_NAME not in statement.paths and path.is_file() and not path.is_symlink()
+    return path.is_file() and not path.is_symlink()

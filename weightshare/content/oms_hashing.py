@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +30,6 @@ BUFFER = MIB
 """Bytes read at a time, by each thread."""
 
 _REPORT_EVERY = 0.2
-_HASHERS: Mapping[str, Callable[[], hashlib._Hash]] = {
-    "sha256": hashlib.sha256,
-    "blake2b": hashlib.blake2b,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +201,7 @@ def _watch(futures: Iterable[Future[bytes | OSError]], pace: _Pace, total: int, 
 
 def _digest(path: Path, resource: Resource, serialization: Serialization, pace: _Pace) -> bytes | OSError:
     """The digest of a file or a shard; of a file that is shorter than its shard, of what there is."""
-    hasher = _HASHERS[serialization.hash_type]()
+    hasher = hashlib.new(serialization.hash_type)
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     if not serialization.allow_symlinks:
         flags |= getattr(os, "O_NOFOLLOW", 0)
