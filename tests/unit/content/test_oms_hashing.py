@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +170,20 @@ def test_an_unreadable_file_is_a_verdict(tmp_path: Path, folder: Path) -> None:
     assert bad(check_model(folder, signed(tmp_path)).files) == [("config.json", "unreadable")]
 
 
+@pytest.mark.timeout(30)
 def test_an_interruption_ends_all_threads(tmp_path: Path) -> None:
-    import threading
+    # A sparse file that takes minutes to hash, so that waiting for a thread that goes on would be noticed.
+    folder = place(tmp_path / "m", {"endless": b"", "other": b""})
+    os.truncate(folder / "endless", 1 << 38)
+    model = signed(tmp_path, files={"endless": b"", "other": b""})
+    started = threading.Event()
 
-    files = {f"{number}": bytes(BUFFER * 4) for number in range(8)}
-    folder = place(tmp_path / "m", files)
-    model = signed(tmp_path, files=files)
-
-    def interrupt(_: Progress) -> None:
-        raise KeyboardInterrupt
+    def interrupt(progress: Progress) -> None:
+        if progress.done:
+            started.set()
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         check_model(folder, model, workers=2, observe=interrupt)
+    assert started.is_set()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("oms")]
