@@ -89,7 +89,7 @@ def add_signature(hashed: HashedCheckpoint, intent: Intent, signer: EcSigner) ->
     statement = whole_files(
         intent.name.rpartition("/")[2],
         {file.path: found.sha256 for file, found in hashed.files},
-        (*GIT_PATHS, SIGNATURE_NAME, MANIFEST_NAME),
+        GIT_PATHS | {SIGNATURE_NAME, MANIFEST_NAME},
     )
     data = oms.sign(statement, signer)
     made = hash_bytes(SIGNATURE_NAME, data, intent.piece_length)

@@ -138,7 +138,8 @@ def _handed_over(folder: Path, place: Path, data: bytes, bundle: Bundle, trusted
         ignored.append(folder / inside)
     hand_over(folder, data, bundle.method, statement.serialization, trusted, ignored)
     verdicts = tuple(FileVerdict(path, True) for path in statement.paths)
-    size = sum((folder / path).stat().st_size for path in statement.paths)
+    places = [folder / path for path in statement.paths]
+    size = sum(place.stat().st_size for place in places if place.exists())
     return _Outcome("model_signing", trusted.identity or bundle.hint, statement, verdicts, size)
 
 
@@ -175,19 +176,20 @@ def _check_call(bundle: Bundle, key: str | Path | None, trusted: Trusted) -> Non
 def _read(signature: Path, folder: Path) -> tuple[Path, bytes]:
     """Where the bundle is, and its bytes."""
     places = [signature] if signature.is_absolute() else [signature, folder / signature]
-    place = next((place for place in places if place.exists()), None)
-    if place is None:
-        raise UsageError(
-            f"There is no signature {str(signature)!r}, neither here nor in {folder}.",
-            hint="Name the file that holds the OMS signature; it is often called model.sig.",
-        )
     try:
+        place = next((place for place in places if place.exists()), None)
+        if place is None:
+            raise UsageError(
+                f"There is no signature {str(signature)!r}, neither here nor in {folder}.",
+                hint="Name the file that holds the OMS signature; it is often called model.sig.",
+            )
         if not stat.S_ISREG(place.stat().st_mode):
             raise UsageError(f"{place} is no regular file.")
         with place.open("rb") as file:
             return place, file.read(MAX_BUNDLE + 1)
     except OSError as error:
-        raise DiskError(f"{place} cannot be read: {error.strerror}.", path=str(place)) from error
+        path = str(error.filename or signature)
+        raise DiskError(f"{path} cannot be read: {error.strerror}.", path=path) from error
 
 
 def _inside(folder: Path, place: Path) -> str | None:

@@ -21,6 +21,7 @@ from weightshare.trust.oms_statement import Serialization
 _GOOD = "Verification succeeded"
 _BAD = "Verification failed with error: "
 _BAD_BYTES = "Signature mismatch"
+_NO_NETWORK = "Failed to refresh TUF metadata"
 _INSTALL = "Install it beside weightshare: pip install model-signing pyOpenSSL"
 
 
@@ -93,6 +94,11 @@ def hand_over(
 
 def _refusal(said: str, method: Method) -> NotCheckedError | BadSignatureError | CorruptError:
     _, refused, reason = said.partition(_BAD)
+    if refused and _NO_NETWORK in reason:
+        return NotCheckedError(
+            f"Not checked: model_signing could not ask Sigstore for its keys: {escape(reason.strip())[:500]}",
+            hint="Try again with a network.",
+        )
     if refused:
         message = f"model_signing refuses it: {escape(reason.strip())[:2000]}"
         if reason.startswith(_BAD_BYTES):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -25,7 +25,7 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://model_signing/signature/v1.0"
 HASHES = {"sha256": 32, "blake2b": 64}
 """Digest algorithms that are checked here, and the length of their digests in bytes."""
-GIT_PATHS = (".git", ".gitattributes", ".github", ".gitignore")
+GIT_PATHS = frozenset({".git", ".gitattributes", ".github", ".gitignore"})
 """Left out of every signature unless its signer says otherwise (section 6.2)."""
 
 _KNOWN_HASHES = {**HASHES, "blake3": 32}
@@ -71,11 +71,12 @@ class Serialization:
     hash_type: str = "sha256"
     shard_size: int | None = None
     allow_symlinks: bool = False
-    ignore_paths: tuple[str, ...] = GIT_PATHS
+    ignore_paths: frozenset[str] = GIT_PATHS
 
     def ignores(self, path: str) -> bool:
         """Whether a file may be there although it is not listed."""
-        return any(path == left_out or path.startswith(f"{left_out}/") for left_out in self.ignore_paths)
+        ends = (at for at, character in enumerate(path) if character == "/")
+        return path in self.ignore_paths or any(path[:end] in self.ignore_paths for end in ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Statement:
             "method": self.serialization.method,
             "hash_type": self.serialization.hash_type,
             "allow_symlinks": self.serialization.allow_symlinks,
-            "ignore_paths": list(self.serialization.ignore_paths),
+            "ignore_paths": sorted(self.serialization.ignore_paths),
         }
         if self.serialization.shard_size is not None:
             serialization["shard_size"] = self.serialization.shard_size
@@ -166,7 +167,7 @@ class Statement:
         return statement
 
 
-def whole_files(name: str, digests: Mapping[str, bytes], ignore_paths: Sequence[str]) -> Statement:
+def whole_files(name: str, digests: Mapping[str, bytes], ignore_paths: Iterable[str]) -> Statement:
     """A statement of whole files by SHA-256.
 
     Args:
@@ -174,7 +175,7 @@ def whole_files(name: str, digests: Mapping[str, bytes], ignore_paths: Sequence[
         digests: path to SHA-256.
         ignore_paths: what may lie in the folder too; listed files below one of them are left out.
     """
-    serialization = Serialization(ignore_paths=tuple(ignore_paths))
+    serialization = Serialization(ignore_paths=frozenset(ignore_paths))
     kept = sorted(path for path in digests if not serialization.ignores(path))
     return Statement(name, tuple(Resource(path, digests[path]) for path in kept), serialization)
 
@@ -215,7 +216,7 @@ def _serialization(value: object) -> Serialization:
     if len(ignored) > _MAX_IGNORED:
         raise oms_error(f"{where}.ignore_paths", f"{len(ignored):,} of them, {_MAX_IGNORED:,} at most")
     paths = [_ignored(path, f"{where}.ignore_paths[{at}]") for at, path in enumerate(ignored)]
-    return Serialization(method, hash_type, size, links, tuple(dict.fromkeys((*paths, *GIT_PATHS))))
+    return Serialization(method, hash_type, size, links, GIT_PATHS.union(paths))
 
 
 def _ignored(value: object, where: str) -> str:

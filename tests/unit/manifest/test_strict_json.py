@@ -102,8 +102,7 @@ def test_a_hostile_key_is_escaped_in_the_message() -> None:
 
 def test_whole_numbers_written_as_floats_are_taken_only_where_asked_for() -> None:
     read = strict_json.loads(b"[1000.0,-2.0,3]", limit=100, what="value", whole_floats=True)
-    assert read == [1000, -2, 3]
-    assert all(type(item) is int for item in read)  # type: ignore[attr-defined]
+    assert repr(read) == "[1000, -2, 3]"
     for data in (b"[1.5]", b"[1e3]", b"[1.0e3]", b"[1.00]", b"[9007199254740993.0]", b"[NaN]"):
         with pytest.raises(ManifestError):
             strict_json.loads(data, limit=100, what="value", whole_floats=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import pickle
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.builders_oms import CURVES, FILES, Json, bundle, key_files, statement
+from tests.builders_oms import CURVES, FILES, Json, bundle, key_files, shards, statement
 from tests.builders_releases import release
 from weightshare.errors import (
     BadSignatureError,
@@ -206,3 +209,52 @@ def test_an_oms_signature_is_no_release() -> None:
         Envelope.parse(data)
     with pytest.raises(ManifestError):
         Statement.parse(release().parsed.payload)
+
+
+# ---- whatever stands in a bundle, the answer is an error that was meant
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [path, *(place for key, item in inner for place in _places(item, (*path, key)))]
+
+
+def _replaced(value: Any, path: tuple[str | int, ...], new: object) -> Any:
+    if not path:
+        return new
+    made = copy.copy(value)
+    made[path[0]] = _replaced(value[path[0]], path[1:], new)
+    return made
+
+
+_BUNDLE: Json = json.loads(bundle(statement()))
+_SHARDS = statement(shards(FILES, 1000), method="shards", shard_size=1000, ignore_paths=["a"])
+
+
+@given(st.sampled_from(_places(_BUNDLE)), _JSON)
+def test_any_bundle_is_read_or_refused(place: tuple[str | int, ...], new: object) -> None:
+    with contextlib.suppress(WeightshareError):
+        Bundle.parse(json.dumps(_replaced(_BUNDLE, place, new)).encode())
+
+
+@given(
+    st.sampled_from([statement(), _SHARDS]).flatmap(
+        lambda said: st.tuples(st.just(said), st.sampled_from(_places(said)))
+    ),
+    _JSON,
+)
+def test_any_statement_is_read_or_refused(case: tuple[Json, tuple[str | int, ...]], new: object) -> None:
+    said, place = case
+    with contextlib.suppress(WeightshareError):
+        Statement.parse(json.dumps(_replaced(said, place, new)).encode())

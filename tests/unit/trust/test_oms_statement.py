@@ -18,7 +18,7 @@ def parse(said: Json) -> Statement:
 
 def test_whole_files_are_listed_by_code_point_and_read_back() -> None:
     digests = {path: hashlib.sha256(data).digest() for path, data in reversed(FILES.items())}
-    made = whole_files("m", digests, (*GIT_PATHS, "model.sig"))
+    made = whole_files("m", digests, GIT_PATHS | {"model.sig"})
     assert made.paths == tuple(sorted(FILES))
     assert Statement.parse(made.to_payload()) == Statement(
         "m",
@@ -32,7 +32,7 @@ def test_whole_files_are_listed_by_code_point_and_read_back() -> None:
 
 def test_what_is_ignored_is_not_listed() -> None:
     digests = dict.fromkeys((".gitattributes", ".github/x", "sub/.gitignore", "model.sig", "a"), bytes(32))
-    made = whole_files("m", digests, (*GIT_PATHS, "model.sig"))
+    made = whole_files("m", digests, GIT_PATHS | {"model.sig"})
     assert made.paths == ("a", "sub/.gitignore")
 
 
