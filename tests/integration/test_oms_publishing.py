@@ -13,13 +13,19 @@ from tests.builders_checkpoints import place, tiny
 from tests.builders_oms import key_files, payload_of, private_key, private_pem
 from tests.cli.helpers import result, weightshare
 from tests.integration.releases import publish
+from weightshare.api.checking import verify
+from weightshare.api.cosigning import sign_manifest
+from weightshare.api.identity import new_key
+from weightshare.api.oms_checking import verify_oms
+from weightshare.api.preparing import finish, prepare
 from weightshare.api.publishing import publish as publish_here
+from weightshare.api.teams import new_team, sign_root, trust_team
 from weightshare.content.store import Home
 from weightshare.errors import DiskError
 from weightshare.manifest import bencode
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Phase, Progress
-from weightshare.units import MIB
+from weightshare.units import KIB, MIB
 
 
 @pytest.fixture
@@ -82,16 +88,57 @@ def test_v1_clients_get_the_signature_too(home: Path, tmp_path: Path, way: tuple
     # Names that sort on both sides of `model.sig`.
     folder = place(tmp_path / "m", tiny() | {"zz/last.txt": b"last" * 5000})
     made = publish(home, folder, "--oms-key", str(private), "--v1-twin", "--piece-length", "16K", *way)
-    info: Any = bencode.decode(Path(made.facts["v1_twin"]).read_bytes(), limit=MIB, what="torrent")
+    assert_twin(folder, Path(made.facts["v1_twin"]), {*tiny(), "zz/last.txt", "model.sig", MANIFEST_NAME})
+
+
+def assert_twin(folder: Path, torrent: Path, names: set[str]) -> None:
+    """A v1 torrent that holds for the folder as it is, for all of these files."""
+    info: Any = bencode.decode(torrent.read_bytes(), limit=MIB, what="torrent")
     info = info[b"info"]
     paths = [b"/".join(entry[b"path"]).decode() for entry in info[b"files"]]
-    assert set(paths) == {*tiny(), "zz/last.txt", "model.sig", MANIFEST_NAME}
-    assert len(paths) == len(set(paths))
+    assert sorted(paths) == sorted(names)
     data = b"".join((folder / path).read_bytes() for path in paths)
     size = info[b"piece length"]
     assert info[b"pieces"] == b"".join(
         hashlib.sha1(data[at : at + size]).digest() for at in range(0, len(data), size)
     )
+
+
+def test_a_team_signs_a_manifest_that_lists_the_signature(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    members = [new_key(name, home=home)[1] for name in ("ann", "bob")]
+    root = new_team("acme", [f"{path}.pub" for path in members], 2, out=tmp_path, home=home).path
+    assert root is not None
+    for member in members:
+        sign_root(root, key=member, home=home)
+    trust_team("acme", root, home=home)
+    private, public = key_files(tmp_path)
+    folder = place(tmp_path / "m", tiny() | {"zz/last.txt": b"last" * 5000})
+
+    prepared = prepare(
+        folder, "acme/m7b", oms_key=private, out=tmp_path, home=home, v1_twin=True, piece_length=16 * KIB
+    )
+    data = (folder / "model.sig").read_bytes()
+    for member in members:
+        sign_manifest(prepared.manifest, key=member, home=home)
+    made = finish(
+        prepared.manifest,
+        home=home,
+        observe=lambda progress: pytest.fail(f"hashed {progress.total} bytes again"),
+    )
+    assert (folder / "model.sig").read_bytes() == data
+    assert made.oms == folder / "model.sig"
+    assert verify_oms(folder, key=public).ok
+    assert verify(str(folder), home=home).ok
+    assert made.v1_twin is not None
+    assert_twin(folder, made.v1_twin, {*tiny(), "zz/last.txt", "model.sig", MANIFEST_NAME})
+
+
+def test_a_signature_comes_before_the_team_signs(tmp_path: Path) -> None:
+    private, public = key_files(tmp_path)
+    done = weightshare(tmp_path, "publish", "--finish", str(public), "--oms-key", str(private))
+    assert done.returncode == 2
+    assert b"--oms-key is for --prepare" in done.stderr
 
 
 def test_an_encrypted_key_takes_its_passphrase_from_the_environment(home: Path, tmp_path: Path) -> None:

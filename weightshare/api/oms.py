@@ -13,8 +13,9 @@ from pathlib import Path
 from weightshare.api.drafting import HashedCheckpoint, Intent, hash_bytes
 from weightshare.content.checkpoint import Checkpoint
 from weightshare.content.gathering import FileHashes
-from weightshare.content.walk import SourceFile
+from weightshare.content.walk import SourceFile, source_file
 from weightshare.errors import CheckpointError, DiskError, UnsafeNameError
+from weightshare.files import write_atomically
 from weightshare.manifest.kinds import media_type
 from weightshare.manifest.metainfo import tree_order
 from weightshare.manifest.model import MANIFEST_NAME
@@ -105,3 +106,32 @@ def add_signature(hashed: HashedCheckpoint, intent: Intent, signer: EcSigner) ->
     file = SourceFile(SIGNATURE_NAME, location, len(data), media_type(SIGNATURE_NAME), (0, 0, 0, 0, 0))
     files = sorted((*hashed.files, (file, found)), key=lambda pair: tree_order(pair[0].path))
     return replace(hashed, files=tuple(files), late={**hashed.late, SIGNATURE_NAME: data})
+
+
+def write_late(hashed: HashedCheckpoint) -> HashedCheckpoint:
+    """Put what was made of the other files' digests into the folder, and look at it there.
+
+    What is there with the same bytes is left as it is.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    files = []
+    for file, found in hashed.files:
+        data = hashed.late.get(file.path)
+        if data is None:
+            files.append((file, found))
+            continue
+        if not _holds(file.location, data):
+            write_atomically(file.location, data)
+        files.append((source_file(file.path, file.location), found))
+    return replace(hashed, files=tuple(files))
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return (
+        path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size == len(data)
+        and path.read_bytes() == data
+    )

@@ -314,8 +314,7 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
     twin = folder / "twin.torrent" if made.v1_twin is not None else None
     magnet = f"{made.magnet}\n".encode()
     try:
-        for path, data in hashed.late.items():
-            write_atomically(record.path / path, data)
+        hashed = oms.write_late(hashed)
         save_receipts(
             folder / "receipts.json",
             {file.path: Receipt.of(file.location, found.pieces_root) for file, found in hashed.files},

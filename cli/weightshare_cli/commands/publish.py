@@ -186,6 +186,8 @@ def command(
     leave the folder, names that other systems cannot store, and safetensors files with a bad header.
     """
     _check_call(directory, name, prepare=prepare, finish=finish)
+    if finish is not None and oms_key is not None:
+        raise click.UsageError("--oms-key is for --prepare: the others sign a manifest that lists model.sig.")
     asked: Asked = {
         "license": license,
         "piece_length": piece_length,
@@ -220,6 +222,7 @@ def command(
                 directory,
                 name,
                 key=key,
+                oms_key=oms_key,
                 passphrase=passphrase,
                 allow_pickle=allow_pickle,
                 out=out,
