@@ -220,7 +220,8 @@ def _remembered(checkpoint: Checkpoint, kept: Kept | None) -> HashedCheckpoint |
             return None
         found.append((file, hashes))
     names = kept.facts.get("late") if kept is not None else None
-    late = {file.path: file.location.read_bytes() for file, _ in found if file.path in (names or ())}
+    made = frozenset(names) if isinstance(names, list) else frozenset()
+    late = {file.path: file.location.read_bytes() for file, _ in found if file.path in made}
     return HashedCheckpoint(checkpoint, tuple(found), late)
 
 
