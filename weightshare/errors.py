@@ -105,6 +105,10 @@ class KeyFileError(TrustError):
     """A key file that cannot be read, is no Ed25519 key, or wants another passphrase."""
 
 
+class NotCheckedError(TrustError):
+    """A signature of a kind that cannot be checked here: nothing is known of it, neither good nor bad."""
+
+
 class PinError(TrustError):
     """A change to the known publishers that would silently replace a pinned key."""
 

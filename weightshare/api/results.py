@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 Json = dict[str, object]
@@ -30,6 +30,7 @@ class Published:
         bytes: their size.
         seconds: time spent hashing and signing.
         warnings: what a careful publisher wants to know.
+        oms: the OpenSSF Model Signing signature (`model.sig`), if asked for.
     """
 
     release: str
@@ -46,6 +47,7 @@ class Published:
     bytes: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    oms: Path | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -57,6 +59,7 @@ class Published:
             "torrent": str(self.torrent),
             "manifest": str(self.manifest),
             "v1_twin": str(self.v1_twin) if self.v1_twin else None,
+            "oms": str(self.oms) if self.oms else None,
             "info_hash_v2": self.info_hash_v2,
             "info_hash_v1": self.info_hash_v1,
             "path": str(self.path),
@@ -193,11 +196,32 @@ class FileVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class OmsFacts:
+    """How an OpenSSF Model Signing signature was made.
+
+    Attributes:
+        method: `key`, `certificate` or `sigstore`.
+        serialization: `files` or `shards`.
+        hash: `sha256` or `blake2b`.
+        checked_by: `weightshare`, or `model_signing` where the check was handed over.
+    """
+
+    method: str
+    serialization: str
+    hash: str
+    checked_by: str = "weightshare"
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """What `verify` found."""
+    """What `verify` or `verify_oms` found.
+
+    Of the latter `release` is None, `publisher` the SHA-256 (hex) of the key's PEM text or of the certificate, and
+    `piece_length` the size of a shard, which `bad_pieces` then count; 0 for whole files.
+    """
 
     ok: bool
-    release: str
+    release: str | None
     publisher: str
     publisher_name: str | None
     path: Path
@@ -206,6 +230,7 @@ class Verified:
     seconds: float
     piece_length: int
     warnings: tuple[str, ...] = ()
+    oms: OmsFacts | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -229,6 +254,7 @@ class Verified:
             "bytes": self.bytes,
             "piece_length": self.piece_length,
             "seconds": round(self.seconds, 3),
+            "oms": asdict(self.oms) if self.oms else None,
             "warnings": list(self.warnings),
         }
 

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --torrent-url https://acme.example/m7b.torrent",
         ),
         (
+            "also sign for OpenSSF Model Signing tools: writes ./model/model.sig",
+            "weightshare publish ./model --name acme/m7b --oms-key oms.pem",
+        ),
+        (
             "as a team: prepare, let the members sign, finish",
             "weightshare publish ./model --name acme/m7b --prepare",
         ),
@@ -70,6 +74,13 @@ if TYPE_CHECKING:
     section="Options",
     metavar="NAME|FILE",
     help_text="Sign with this key. Default: the only one there is.",
+)
+@click.option(
+    "--oms-key",
+    cls=options.Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PEM",
+    help="Also write model.sig, an OpenSSF Model Signing signature, with this ECDSA key.",
 )
 @click.option(
     "--sequence",
@@ -152,6 +163,7 @@ def command(
     license: str | None,
     summary: str,
     key: str | None,
+    oms_key: Path | None,
     sequence: int | None,
     trackers: tuple[str, ...],
     web_seeds: tuple[str, ...],
@@ -174,6 +186,8 @@ def command(
     leave the folder, names that other systems cannot store, and safetensors files with a bad header.
     """
     _check_call(directory, name, prepare=prepare, finish=finish)
+    if finish is not None and oms_key is not None:
+        raise click.UsageError("--oms-key is for --prepare: the others sign a manifest that lists model.sig.")
     asked: Asked = {
         "license": license,
         "piece_length": piece_length,
@@ -208,6 +222,7 @@ def command(
                 directory,
                 name,
                 key=key,
+                oms_key=oms_key,
                 passphrase=passphrase,
                 allow_pickle=allow_pickle,
                 out=out,
@@ -225,6 +240,7 @@ def command(
                 directory,
                 name,
                 key=key,
+                oms_key=oms_key,
                 passphrase=passphrase,
                 allow_pickle=allow_pickle,
                 out=out,
@@ -266,6 +282,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("manifest", str(made.manifest)),
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
+            ("OMS", str(made.oms) if made.oms else None),
             ("took", output.took(made.seconds) + pace),
         ]
     )
