@@ -93,6 +93,8 @@ class Pin:
             return f"{quoted(self.root, 60)} is no team's root (roots/NAME/1.root.json)"
         if self.team is not None and (self.team.fingerprint, self.root) != (self.fingerprint, self.root_path):
             return "the team is another one"
+        if self.root and self.mirrors:
+            return "a team has no key of its own to countersign with; a mirror is pinned by its key"
         if self.key is not None and self.key.fingerprint != self.fingerprint:
             return f"the fingerprint {self.fingerprint} is not its key's, {self.key.fingerprint}"
         if not self.models or not all(_GLOB.fullmatch(glob) for glob in self.models):
@@ -122,6 +124,8 @@ class Pin:
             root=root_path(self.name, team.version),
             was=was,
             team=team,
+            # What a single key was pinned for besides does not pass to a team, which countersigns nothing.
+            namespaces=(NAMESPACE,),
         )
 
     @property

@@ -196,7 +196,9 @@ class KnownPublishers:
         """The publishers, with the pin of this fingerprint turned into the team, or its roots brought up to date."""
         return KnownPublishers(
             tuple(
-                pin.with_team(team) if pin.fingerprint == fingerprint and not pin.revoked else pin
+                pin.with_team(team)
+                if pin.fingerprint == fingerprint and pin.publishes and not pin.revoked
+                else pin
                 for pin in self.pins
             )
         )
