@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.builders_releases import Release, knows, pin, release, signer
@@ -19,6 +19,7 @@ from weightshare.trust.keys import FileSigner, PublicKey
 from weightshare.trust.pins import MIRROR_NAMESPACE, Pin
 
 WHEN = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
+NOW = WHEN + timedelta(days=1)
 ACME, CDN, UNI, EVIL = signer(1), signer(2), signer(3), signer(66)
 
 

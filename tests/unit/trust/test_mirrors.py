@@ -16,6 +16,7 @@ from tests.builders_mirrors import (
     CDN,
     EVIL,
     KNOWN,
+    NOW,
     UNI,
     WHEN,
     info_hash,
@@ -33,7 +34,6 @@ from weightshare.trust.mirrors import Attestation, Tally, count
 from weightshare.trust.publishers import KnownPublishers
 
 BOTH = ("weightshare", "weightshare-mirror")
-NOW = WHEN + timedelta(days=1)
 
 
 def _count(*files: bytes, known: KnownPublishers = KNOWN, made: Release | None = None) -> Tally:
