@@ -203,7 +203,7 @@ def _info(store: Store, record: Record | None) -> Info | None:
 def _attestation(path: Path) -> Attestation:
     try:
         with path.open("rb") as file:
-            return Attestation(path.name, file.read(MAX_COUNTERSIGNATURE + 1))
+            return Attestation(str(path), file.read(MAX_COUNTERSIGNATURE + 1))
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror or error}.",
@@ -220,8 +220,4 @@ def _partial(verified: VerifiedManifest, missing: list[str]) -> CheckpointError:
 
 
 def _vouch(entry: Countersignature) -> MirrorVouch:
-    return MirrorVouch(
-        name=entry.mirror_name,
-        fingerprint=entry.fingerprint,
-        verified_at=entry.time_verified.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
+    return MirrorVouch(entry.mirror_name, entry.fingerprint, entry.verified_at)

@@ -54,7 +54,6 @@ KNOWN_CRITICAL: frozenset[str] = frozenset()
 
 _OURS = "weightshare"
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
-_TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
 _HINT = "Ask the mirror for a new one."
 _SEAL: Final = object()
 
@@ -100,6 +99,11 @@ class Countersignature:
         """The mirror's fingerprint: `SHA256:…`."""
         return self.mirror.fingerprint
 
+    @property
+    def verified_at(self) -> str:
+        """The time it was verified, as it is written: `2026-11-22T10:00:00Z`."""
+        return _written(self.time_verified)
+
 
 def countersign(
     verified: VerifiedManifest, info_hash_v2: bytes, when: datetime, tool: str, signer: Signer
@@ -126,7 +130,7 @@ def countersign(
             "predicateType": SVR_TYPE,
             "predicate": {
                 "verifier": {"id": VERIFIER + key.fingerprint},
-                "timeCreated": when.astimezone(UTC).strftime(_TIME_FORM),
+                "timeCreated": _written(when),
                 "properties": [PROPERTY],
                 _OURS: {
                     "infoHashV2": info_hash_v2.hex(),
@@ -257,6 +261,10 @@ def _check_type(statement: Fields) -> None:
                 hint="It was made for something else, or by a later version of this program.",
                 field=key,
             )
+
+
+def _written(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _time(predicate: Fields) -> datetime:

@@ -18,6 +18,7 @@ from weightshare.trust.publishers import KnownPublishers
 
 _CLOCKS = timedelta(minutes=5)
 _MAX_NAMED = 10
+_MAX_LABEL = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Attestation:
     """A file that claims to be a countersignature.
 
     Attributes:
-        label: what to call it in messages: the file's name.
+        label: what to call it in messages: the file, as the user named it.
         data: its bytes.
     """
 
@@ -57,7 +58,7 @@ class Tally:
         """
         if len(self.counted) >= count:
             return
-        reasons = [f"{quoted(label)}: {reason}" for label, reason in self.refused[:_MAX_NAMED]]
+        reasons = [f"{quoted(label, _MAX_LABEL)}: {reason}" for label, reason in self.refused[:_MAX_NAMED]]
         if len(self.refused) > _MAX_NAMED:
             reasons.append(f"and {len(self.refused) - _MAX_NAMED} more.")
         raise TooFewMirrorsError(
@@ -106,7 +107,7 @@ def count(
         if found.time_verified > now + _CLOCKS:
             warnings.append(
                 f"The mirror {found.mirror_name} says that it verified the bytes at "
-                f"{found.time_verified:%Y-%m-%dT%H:%M:%SZ}, which is yet to come: its clock or yours is wrong."
+                f"{found.verified_at}, which is yet to come: its clock or yours is wrong."
             )
     return Tally(verified.release, tuple(counted.values()), tuple(refused), tuple(warnings))
 
