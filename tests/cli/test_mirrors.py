@@ -308,5 +308,8 @@ def test_trust_add_and_list_say_the_role(field: Field, tmp_path: Path) -> None:
     assert result(tmp_path, "trust", "remove", "cdn", "--mirror")["removed"] is True
     (left,) = result(tmp_path, "trust", "list")["publishers"]
     assert left["roles"] == ["publisher"]
-    refused = result(tmp_path, "trust", "add", "cdn", key, "--mirror", "--models", "cdn/*", status=2)
-    assert refused["error"] == "usage"
+    root = tmp_path / "acme.1.root.json"
+    root.write_text("{}")
+    for words in ((key, "--models", "cdn/*"), (key, "--post-quantum", key), (str(root),)):
+        refused = result(tmp_path, "trust", "add", "cdn", *words, "--mirror", status=2)
+        assert "one Ed25519 key" in refused["message"]

@@ -35,7 +35,7 @@ class Attestation:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class MirrorCount:
     """What became of the attestations for one release.
 
     Attributes:
@@ -78,7 +78,7 @@ def count(
     info_hash_v2: bytes,
     known: KnownPublishers,
     now: datetime,
-) -> Tally:
+) -> MirrorCount:
     """Hold countersignatures against one verified release.
 
     Args:
@@ -109,7 +109,7 @@ def count(
                 f"The mirror {found.mirror_name} says that it verified the bytes at "
                 f"{found.verified_at}, which is yet to come: its clock or yours is wrong."
             )
-    return Tally(verified.release, tuple(counted.values()), tuple(refused), tuple(warnings))
+    return MirrorCount(verified.release, tuple(counted.values()), tuple(refused), tuple(warnings))
 
 
 def publisher_keys(verified: VerifiedManifest) -> frozenset[str]:

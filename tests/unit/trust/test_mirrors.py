@@ -30,18 +30,18 @@ from tests.builders_releases import FILES, Release, knows, manifest, pin, releas
 from weightshare.errors import TooFewMirrorsError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Publisher
-from weightshare.trust.mirrors import Attestation, Tally, count
+from weightshare.trust.mirrors import Attestation, MirrorCount, count
 from weightshare.trust.publishers import KnownPublishers
 
 BOTH = ("weightshare", "weightshare-mirror")
 
 
-def _count(*files: bytes, known: KnownPublishers = KNOWN, made: Release | None = None) -> Tally:
+def _count(*files: bytes, known: KnownPublishers = KNOWN, made: Release | None = None) -> MirrorCount:
     given_files = [Attestation(f"{number}.json", data) for number, data in enumerate(files)]
     return count(given_files, verified(made), info_hash(made), known, NOW)
 
 
-def _names(tally: Tally) -> list[str]:
+def _names(tally: MirrorCount) -> list[str]:
     return [entry.mirror_name for entry in tally.counted]
 
 
