@@ -122,6 +122,8 @@ def test_the_file_is_named_after_the_torrent_and_never_replaced_unasked(field: F
         (["--sign-as", "cdn", "--out", "-"], 2, "usage"),
         (["--out", "x.json"], 2, "usage"),
         (["--force"], 2, "usage"),
+        (["--oms", "model.sig", "--require-mirrors", "1"], 2, "usage"),
+        (["--oms", "model.sig", "--sign-as", "cdn"], 2, "usage"),
         (["--attestation", "missing.json"], 2, "usage"),
         (["--require-mirrors", "-1"], 2, "usage"),
     ],

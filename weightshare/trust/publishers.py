@@ -314,6 +314,15 @@ def _joined(pin: Pin, same: list[Pin]) -> Pin:
     publisher = next((known for known in same if known.publishes), None)
     if publisher is not None and not pin.publishes and not pin.revoked:
         pin = replace(publisher, key=publisher.key or pin.key, namespaces=pin.namespaces)
+    elif publisher is not None and not pin.root:
+        # Said again in fewer words: a second key that must sign, or a team's roots, are not forgotten for that.
+        pin = replace(
+            pin,
+            post_quantum=pin.post_quantum or publisher.post_quantum,
+            root=publisher.root,
+            was=publisher.was,
+            team=publisher.team,
+        )
     held = {name for known in (pin, *same) for name in known.namespaces}
     return replace(pin, namespaces=known_namespaces(held))
 

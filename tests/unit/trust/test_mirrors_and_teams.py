@@ -32,7 +32,7 @@ from weightshare.trust import gate
 from weightshare.trust.countersign import countersign
 from weightshare.trust.keys import FileSigner
 from weightshare.trust.mirrors import Attestation, count
-from weightshare.trust.pins import MIRROR_NAMESPACE, NAMESPACE
+from weightshare.trust.pins import MIRROR_NAMESPACE, NAMESPACE, Pin
 
 SOLO = signer(1)
 BOTH = (NAMESPACE, MIRROR_NAMESPACE)
@@ -78,3 +78,14 @@ def test_a_team_is_pinned_as_no_mirror() -> None:
     acme = team_pin(team(first()))
     with pytest.raises(PinError, match="a mirror is pinned by its key"):
         knows(acme).add(replace(acme, root="", team=None, namespaces=(MIRROR_NAMESPACE,)))
+
+
+def test_a_publisher_pinned_again_in_fewer_words_keeps_its_second_key_and_its_roots() -> None:
+    second = ALICE.public_key.fingerprint
+    hybrid = replace(pin(SOLO), post_quantum=second)
+    assert knows(hybrid).add(pin(SOLO)).pins == (hybrid,)
+    assert knows(hybrid).add(pin(SOLO), replace=True).pins == (pin(SOLO),)
+    acme = replace(team_pin(team(first(), rotated())), was=SOLO.public_key.fingerprint)
+    assert knows(acme).add(Pin("acme", acme.fingerprint)).pins == (acme,)
+    older = team_pin(team(first()))
+    assert knows(acme).add(older, replace=True).pins == (older,)
