@@ -101,6 +101,14 @@ class StrippedSignatureError(TrustError):
     """A publisher known by two kinds of key, and the signature of one is missing. Facts: `name`, `missing`."""
 
 
+class UnknownMirrorError(TrustError):
+    """A countersignature by a key that the user has not pinned as a mirror's. Facts: `fingerprint`."""
+
+
+class TooFewMirrorsError(TrustError):
+    """Fewer known mirrors vouch for a release's bytes than were demanded. Facts: `required`, `counted`, `refused`."""
+
+
 class KeyFileError(TrustError):
     """A key file that cannot be read, is no Ed25519 key, or wants another passphrase."""
 

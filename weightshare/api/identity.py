@@ -13,7 +13,7 @@ from weightshare.content.store import Home
 from weightshare.errors import KeyFileError, UsageError
 from weightshare.trust import publishers
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
-from weightshare.trust.pins import Pin
+from weightshare.trust.pins import MIRROR_NAMESPACE, Pin
 from weightshare.trust.post_quantum import (
     KEY_TYPE,
     PostQuantumKey,
@@ -110,26 +110,38 @@ def trust_add(
     *,
     post_quantum: str | None = None,
     models: tuple[str, ...] = ("*",),
+    mirror: bool = False,
     replace: bool = False,
     home: Home | None = None,
 ) -> Pin:
-    """Pin a publisher.
+    """Pin a publisher, or a mirror.
+
+    A key that is pinned already becomes both when it is pinned as the other, unless `replace` is said.
 
     Args:
         name: what the user calls them.
         what: a fingerprint (`SHA256:…`), a public key file, or a team's newest root file.
         post_quantum: fingerprint of an ML-DSA-44 key that must sign too; a public key file may hold the key.
         models: globs of the models they may publish.
-        replace: drop what is pinned under this name.
+        mirror: it is a mirror's key: its countersignatures count, its releases do not.
+        replace: drop what is pinned under this name, or for this key.
         home: where the known publishers are.
 
+    Returns:
+        The pin as it stands now.
+
     Raises:
-        UsageError: neither a fingerprint nor a file.
+        UsageError: neither a fingerprint nor a file, or what only a publisher can have for a mirror.
         PinError: the name is pinned with another key, and `replace` was not said.
     """
     home = home or Home.default()
     _checked(name)
     path = Path(what).expanduser()
+    if mirror and (models != ("*",) or post_quantum is not None or is_root_file(path)):
+        raise UsageError(
+            "A mirror is one Ed25519 key, and vouches for bytes of any release.",
+            hint="Models, a second key and a team's root are for publishers.",
+        )
     if not what.startswith("SHA256:") and path.is_file() and is_root_file(path):
         from weightshare.api.teams import trust_team
 
@@ -144,8 +156,10 @@ def trust_add(
         pin = _fingerprint_pin(name, what, models)
     if post_quantum is not None:
         pin = dataclasses.replace(pin, post_quantum=parse_fingerprint(post_quantum))
-    publishers.update(home.known_publishers, lambda known: known.add(pin, replace=replace))
-    return pin
+    if mirror:
+        pin = dataclasses.replace(pin, namespaces=(MIRROR_NAMESPACE,), post_quantum="")
+    known = publishers.update(home.known_publishers, lambda known: known.add(pin, replace=replace))
+    return next((entry for entry in known.pins if entry.fingerprint == pin.fingerprint), pin)
 
 
 def _public_keys(path: Path) -> tuple[PublicKey, PostQuantumKey | None]:
@@ -173,13 +187,15 @@ def trust_list(home: Home | None = None) -> tuple[Pin, ...]:
     return KnownPublishers.load((home or Home.default()).known_publishers).pins
 
 
-def trust_remove(name: str, home: Home | None = None) -> None:
-    """Forget a publisher.
+def trust_remove(name: str, home: Home | None = None, *, mirror: bool = False) -> None:
+    """Forget a publisher or a mirror; with `mirror`, that they are a mirror and nothing else.
 
     Raises:
-        PinError: nobody is pinned under that name.
+        PinError: nobody is pinned under that name, or no mirror.
     """
-    publishers.update((home or Home.default()).known_publishers, lambda known: known.remove(name))
+    publishers.update(
+        (home or Home.default()).known_publishers, lambda known: known.remove(name, mirror=mirror)
+    )
 
 
 def _fingerprint_pin(name: str, what: str, models: tuple[str, ...]) -> Pin:

@@ -138,6 +138,19 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorVouch:
+    """A known mirror that vouches for a release's bytes; `verified_at` is RFC 3339 in UTC, by the mirror's clock."""
+
+    name: str
+    fingerprint: str
+    verified_at: str
+
+    def to_json(self) -> Json:
+        """One element of `mirrors`."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "verified_at": self.verified_at}
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken."""
 
@@ -161,6 +174,7 @@ class Fetched:
     info_hash_v2: str
     complete: bool = True
     warnings: tuple[str, ...] = ()
+    mirrors: tuple[MirrorVouch, ...] = ()
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -179,6 +193,7 @@ class Fetched:
             },
             "info_hash_v2": self.info_hash_v2,
             "complete": self.complete,
+            "mirrors": [mirror.to_json() for mirror in self.mirrors],
             "warnings": list(self.warnings),
         }
 
@@ -231,6 +246,8 @@ class Verified:
     piece_length: int
     warnings: tuple[str, ...] = ()
     oms: OmsFacts | None = None
+    mirrors: tuple[MirrorVouch, ...] = ()
+    attestation: Path | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -255,6 +272,8 @@ class Verified:
             "piece_length": self.piece_length,
             "seconds": round(self.seconds, 3),
             "oms": asdict(self.oms) if self.oms else None,
+            "mirrors": [mirror.to_json() for mirror in self.mirrors],
+            "attestation": str(self.attestation) if self.attestation else None,
             "warnings": list(self.warnings),
         }
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare.errors import CorruptError
+from weightshare.errors import CorruptError, UsageError
 from weightshare.units import format_size
 from weightshare_cli import errors, options, output, progress
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
+from weightshare_cli.passphrase import known
 
 if TYPE_CHECKING:
     from weightshare.api.results import Verified
@@ -31,6 +32,14 @@ RANGES = 8
         (
             "a folder that holds an OpenSSF Model Signing signature",
             "weightshare verify ./m7b --oms model.sig --oms-key signer.pub.pem",
+        ),
+        (
+            "as a mirror: vouch for the bytes once they are proven",
+            "weightshare verify acme/m7b --sign-as cdn --out m7b.cdn.countersig.json",
+        ),
+        (
+            "does a mirror that I know vouch for them too?",
+            "weightshare verify acme/m7b --attestation m7b.cdn.countersig.json",
         ),
     ],
 )
@@ -71,6 +80,22 @@ RANGES = 8
     metavar="URL",
     help="Likewise: who must have vouched for them.",
 )
+@click.option(
+    "--sign-as",
+    cls=options.Option,
+    metavar="NAME|FILE",
+    help="Sign for the bytes as a mirror, with this key.",
+)
+@click.option(
+    "--out",
+    cls=options.Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write that countersignature.",
+)
+@click.option("--force", cls=options.Option, is_flag=True, help="Replace that file if it is there.")
+@options.require_mirrors
+@options.attestations
 @options.common
 @click.pass_obj
 def command(
@@ -82,24 +107,51 @@ def command(
     oms_chain: tuple[Path, ...],
     oms_identity: str | None,
     oms_identity_provider: str | None,
+    sign_as: str | None,
+    out: Path | None,
+    force: bool,
+    require_mirrors: int,
+    attestations: tuple[Path, ...],
 ) -> None:
     """Read every byte of RELEASE and compare it with the signed manifest.
 
     Each corrupt, missing and extra file is named, with the bad pieces of a corrupt one; exit 4 if there is
     any. With --oms the signed manifest is that of OpenSSF Model Signing, and DIR needs no weightshare.json.
+
+    With --sign-as, and only if every byte of the whole release is as signed, a countersignature is written:
+    a mirror's word that its bytes are right, beside the publisher's signature and never instead of it.
     """
     if oms is None:
         if oms_key or oms_chain or oms_identity or oms_identity_provider:
             raise click.UsageError("The --oms-… options say how to check --oms FILE, which is missing.")
         from weightshare.api.checking import verify
 
+        if sign_as is None and (out is not None or force):
+            raise UsageError("--out and --force say where a countersignature goes; --sign-as KEY makes one.")
+        if out is not None and str(out) == "-":
+            raise UsageError("A countersignature goes to a file, not to stdout.", hint="Name one with --out.")
         with progress.reporter(settings) as observe:
-            found = verify(release, home=home_of(settings), trust=trust, observe=observe)
+            found = verify(
+                release,
+                home=home_of(settings),
+                trust=trust,
+                sign_as=sign_as,
+                passphrase=known,
+                out=out,
+                force=force,
+                attestations=attestations,
+                require_mirrors=require_mirrors,
+                observe=observe,
+            )
     else:
         from weightshare.api.oms_checking import verify_oms
 
         if trust:
             raise click.UsageError("--trust is about a release's publisher; --oms-key says whom --oms is by.")
+        if sign_as is not None or out is not None or force or attestations or require_mirrors:
+            raise UsageError(
+                "Mirrors vouch for releases of weightshare, and --oms checks a folder by another signature."
+            )
         with progress.reporter(settings) as observe:
             found = verify_oms(
                 release,
@@ -123,9 +175,15 @@ def command(
                 f"in {output.took(found.seconds)}"
             )
             output.say(f"    as signed by {_signer(found)}")
+            if found.mirrors:
+                output.say(f"    {output.vouched(found.mirrors)}")
+            if found.attestation is not None:
+                output.say(f"    countersigned in {found.attestation}")
     if not found.ok:
         if not settings.json:
             _complain(found)
+            if sign_as is not None:
+                output.note("Nothing was signed.")
         raise click.exceptions.Exit(CorruptError.exit_code)
 
 
