@@ -89,6 +89,10 @@ class KeyFileError(TrustError):
     """A key file that cannot be read, is no Ed25519 key, or wants another passphrase."""
 
 
+class AgentError(TrustError):
+    """The ssh-agent is not to be reached, declines to sign, or does not hold the key."""
+
+
 class PinError(TrustError):
     """A change to the known publishers that would silently replace a pinned key."""
 

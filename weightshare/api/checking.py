@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from weightshare.api.offering import locate, problems_of
 from weightshare.api.results import FileVerdict, Verified
@@ -11,16 +12,27 @@ from weightshare.api.trusting import Trustee
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Store
 from weightshare.content.verifier import FileReport, check_folder
+from weightshare.errors import BadSignatureError, RevokedError, UnknownPublisherError
 from weightshare.progress import Observer, ignore
+from weightshare.trust import sshsig
+from weightshare.trust.gate import VerifiedManifest
+from weightshare.trust.keys import PublicKey
+from weightshare.trust.publishers import KnownPublishers
 
 
 def verify(
-    release: str, *, home: Home | None = None, trust: Sequence[str] = (), observe: Observer = ignore
+    release: str,
+    *,
+    detached: Path | None = None,
+    home: Home | None = None,
+    trust: Sequence[str] = (),
+    observe: Observer = ignore,
 ) -> Verified:
     """Hash every file of a release and compare it with the signed manifest.
 
     Args:
         release: a name, an info-hash or a folder.
+        detached: a file with an SSH signature over the release's manifest, which must hold as well.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
         observe: told how it goes.
@@ -30,12 +42,14 @@ def verify(
 
     Raises:
         ReleaseNotFoundError: it is not here.
-        TrustError, ManifestError: its manifest cannot be believed.
+        TrustError, ManifestError: its manifest, or the detached signature over it, cannot be believed.
     """
     began = time.monotonic()
     home = home or Home.default()
     store = Store(home)
-    located = locate(store, Trustee(home, trust), release)
+    trustee = Trustee(home, trust)
+    located = locate(store, trustee, release)
+    also = check_detached(detached, located.verified, trustee.known) if detached is not None else None
     manifest = located.verified.manifest
     reports = check_folder(
         located.folder,
@@ -68,7 +82,53 @@ def verify(
         seconds=time.monotonic() - began,
         piece_length=manifest.torrent.piece_length,
         warnings=tuple(warnings),
+        sshsig=also.fingerprint if also is not None else None,
     )
+
+
+def check_detached(path: Path, verified: VerifiedManifest, known: KnownPublishers) -> PublicKey:
+    """Prove that a detached SSH signature over a release's manifest is by a key pinned for its publisher.
+
+    Args:
+        path: the signature, as `publish --sshsig` and `ssh-keygen -Y sign -n weightshare` write it.
+        verified: the release.
+        known: the publishers the user knows.
+
+    Returns:
+        The key that made it.
+
+    Raises:
+        BadSignatureError: there is none, or it does not hold over the manifest.
+        RevokedError: its key was revoked.
+        UnknownPublisherError: it holds, by a key that is not pinned for this publisher.
+    """
+    try:
+        with path.expanduser().open("rb") as file:
+            data = file.read(sshsig.MAX_SIGNATURE + 1)
+    except OSError as error:
+        raise BadSignatureError(
+            f"The SSH signature {path} cannot be read: {error.strerror or error}.",
+            hint="Get it from where the publisher posts it; weightshare publish --sshsig makes one.",
+        ) from error
+    key = sshsig.verify(data, verified.envelope)
+    pin, signer = known.find(key.fingerprint), known.find(verified.fingerprint)
+    if pin is not None and pin.revoked:
+        raise RevokedError(
+            f"The SSH signature is by the key {key.fingerprint}, which was revoked.",
+            fingerprint=key.fingerprint,
+            name=pin.name,
+        )
+    if pin is None or signer is None or pin.name.casefold() != signer.name.casefold():
+        whose = f"you know it as {pin.name}" if pin is not None else "which is not pinned"
+        name = verified.publisher_name or verified.manifest.publisher.name
+        raise UnknownPublisherError(
+            f"The SSH signature holds, but is by {key.fingerprint} ({whose}), not by a key pinned for {name}.",
+            hint="Ask the publisher which keys are theirs.",
+            fingerprint=key.fingerprint,
+            public_key=key.openssh,
+            name=name,
+        )
+    return key
 
 
 def _verdict(report: FileReport) -> FileVerdict:

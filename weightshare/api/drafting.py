@@ -32,7 +32,7 @@ from weightshare.manifest.model import (
     Publisher,
     TorrentFacts,
 )
-from weightshare.trust.keys import FileSigner, PublicKey
+from weightshare.trust.keys import PublicKey, Signer
 from weightshare.trust.signing import sign
 from weightshare.units import BLOCK
 
@@ -86,7 +86,7 @@ class Draft:
     magnet: str
 
 
-def draft(hashed: HashedCheckpoint, intent: Intent, signer: FileSigner) -> Draft:
+def draft(hashed: HashedCheckpoint, intent: Intent, signer: Signer) -> Draft:
     """Make a release of a hashed checkpoint.
 
     Raises:

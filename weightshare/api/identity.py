@@ -10,9 +10,13 @@ from weightshare.api.trusting import new_pin
 from weightshare.content.store import Home
 from weightshare.errors import KeyFileError, UsageError
 from weightshare.trust import publishers
+from weightshare.trust.key_files import public_beside
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
+
+AGENT = "agent"
+"""As `--key`: the only Ed25519 key that the ssh-agent holds. No key in the home folder may have this name."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -25,6 +29,11 @@ def new_key(name: str, *, passphrase: str | None = None, home: Home | None = Non
         KeyFileError: there is one of that name; it is never replaced.
     """
     home = home or Home.default()
+    if name == AGENT:
+        raise UsageError(
+            f"No key can be called {AGENT!r}: `--key {AGENT}` means the key that the ssh-agent holds.",
+            hint="Give it your name as a publisher.",
+        )
     path = home.keys / _checked(name)
     return create_key(path, name, passphrase), path
 
@@ -42,10 +51,12 @@ def find_key(key: str | Path | None, home: Home) -> Path:
     """
     if key is not None:
         path = Path(key).expanduser()
-        if path.exists():
-            return path
-        if _NAME.fullmatch(str(key)) and (home.keys / str(key)).exists():
-            return home.keys / str(key)
+        for place in (path, home.keys / path) if len(path.parts) == 1 else (path,):
+            if place.exists():
+                return place
+            public = public_beside(place)
+            if public is not None:
+                return public
         raise KeyFileError(
             f"There is no key {str(key)!r}, neither as a file nor in {home.keys}.",
             hint="`weightshare keys list` shows your keys, `weightshare keys new NAME` makes one.",
@@ -56,7 +67,8 @@ def find_key(key: str | Path | None, home: Home) -> Path:
     if not names:
         raise KeyFileError(
             "There is no key to sign with.",
-            hint="Make one with `weightshare keys new NAME`, or use one you have: --key ~/.ssh/id_ed25519.",
+            hint="Make one with `weightshare keys new NAME`, or use one you have: --key ~/.ssh/id_ed25519, "
+            "or --key agent for the one your ssh-agent holds.",
         )
     raise KeyFileError(f"Which key? There are {', '.join(names)}.", hint="Say so with --key NAME.")
 

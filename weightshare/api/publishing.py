@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import Draft, HashedCheckpoint, Intent, draft
-from weightshare.api.identity import find_key
 from weightshare.api.results import Published
+from weightshare.api.signers import open_signer
 from weightshare.api.trusting import new_pin
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.hashing import hash_files
@@ -27,9 +27,9 @@ from weightshare.files import write_atomically
 from weightshare.manifest.metainfo import default_piece_length, tree_order
 from weightshare.manifest.model import MANIFEST_NAME, Manifest
 from weightshare.progress import Observer, ignore
-from weightshare.trust import gate, publishers
+from weightshare.trust import gate, publishers, sshsig
 from weightshare.trust.gate import VerifiedManifest
-from weightshare.trust.keys import FileSigner, PublicKey
+from weightshare.trust.keys import PublicKey
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.units import MAX_PART, format_size
 
@@ -49,6 +49,7 @@ def publish(
     summary: str = "",
     key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
     trackers: Sequence[str] = (),
     web_seeds: Sequence[str] = (),
     torrent_urls: Sequence[str] = (),
@@ -57,6 +58,7 @@ def publish(
     v1_twin: bool = False,
     allow_pickle: bool = False,
     sequence: int | None = None,
+    detached: bool = False,
     out: Path | None = None,
     home: Home | None = None,
     observe: Observer = ignore,
@@ -69,8 +71,10 @@ def publish(
         version: the release's version.
         license: an SPDX expression.
         summary: one line for people.
-        key: path of an OpenSSH Ed25519 key, or the name of one of `home`'s; None for the only one there.
+        key: an Ed25519 key: a private or public key file, the name of one of `home`'s, `SHA256:…` or `agent` for
+            one that the ssh-agent holds; None for the only one in `home`.
         passphrase: asked when the key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
         trackers: announce URLs.
         web_seeds: BEP 19 URLs.
         torrent_urls: where the `.torrent` will be found; they become the magnet's `xs=`.
@@ -79,6 +83,7 @@ def publish(
         v1_twin: also write a plain v1 torrent of the same files.
         allow_pickle: publish files that run code when loaded.
         sequence: rises with every release of the model; None takes the time.
+        detached: also make a detached SSH signature, for `ssh-keygen -Y verify`.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where keys and the store are.
         observe: told how the hashing goes.
@@ -91,7 +96,7 @@ def publish(
     began = time.monotonic()
     _check_options(name, version, license, trackers, web_seeds, torrent_urls)
     home = home or Home.default()
-    signer = FileSigner.load(find_key(key, home), passphrase)
+    signer = open_signer(key, home, passphrase, waiting)
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
     total = sum(file.size for file in checkpoint.files)
     intent = Intent(
@@ -110,8 +115,9 @@ def publish(
     hashed = _hash(checkpoint, intent, observe)
     made = draft(hashed, intent, signer)
     verified, warnings = _gate(made, signer.public_key, home, allow_pickle=allow_pickle)
+    signature = sshsig.make(made.envelope, signer) if detached else None
     record = _record(made, checkpoint.root, intent, signer.public_key)
-    written = _write(Store(home), record, made, hashed, out)
+    written = _write(Store(home), record, made, hashed, signature, out)
     publishers.update(
         home.known_publishers, lambda known: _remember_own(known, made.manifest, signer.public_key)
     )
@@ -123,6 +129,7 @@ def publish(
         torrent=written.torrent,
         manifest=written.manifest,
         v1_twin=written.v1_twin,
+        sshsig=written.sshsig,
         info_hash_v2=record.info_hash_v2,
         info_hash_v1=record.info_hash_v1,
         path=record.path,
@@ -234,10 +241,21 @@ class _Written:
     torrent: Path
     manifest: Path
     v1_twin: Path | None
+    sshsig: Path | None
 
 
-def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, out: Path | None) -> _Written:
-    """Write the release down: in the store, in its folder if that may be written to, and in `out`."""
+def _write(
+    store: Store,
+    record: Record,
+    made: Draft,
+    hashed: HashedCheckpoint,
+    signature: bytes | None,
+    out: Path | None,
+) -> _Written:
+    """Write the release down: in the store, in its folder if that may be written to, and in `out`.
+
+    The detached signature never goes into the release's folder, where it would be a file that nobody signed.
+    """
     store.keep(record, envelope=made.envelope, torrent=made.torrent)
     for older in store.at(record.path):
         # Published again from the same folder: the name means the newer one.
@@ -246,6 +264,7 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
     folder, name = store.folder(record), made.manifest.torrent.name
     torrent, manifest = folder / "release.torrent", folder / MANIFEST_NAME
     twin = folder / "twin.torrent" if made.v1_twin is not None else None
+    detached = folder / f"{MANIFEST_NAME}.sig" if signature is not None else None
     magnet = f"{made.magnet}\n".encode()
     try:
         save_receipts(
@@ -255,6 +274,8 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
         write_atomically(folder / "magnet", magnet)
         if twin is not None and made.v1_twin is not None:
             write_atomically(twin, made.v1_twin)
+        if detached is not None and signature is not None:
+            write_atomically(detached, signature)
         if is_writable(record.path):
             manifest = record.path / MANIFEST_NAME
             write_atomically(manifest, made.envelope)
@@ -267,13 +288,16 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
             if made.v1_twin is not None:
                 twin = out / f"{name}.v1.torrent"
                 write_atomically(twin, made.v1_twin)
+            if signature is not None:
+                detached = out / f"{name}.{MANIFEST_NAME}.sig"
+                write_atomically(detached, signature)
     except OSError as error:
         raise DiskError(
             f"The release could not be written: {error.filename or out}: {error.strerror or error}.",
             hint=f"It needs {format_size(len(made.torrent) + len(made.envelope))} of space.",
             path=str(error.filename or out),
         ) from error
-    return _Written(torrent, manifest, twin)
+    return _Written(torrent, manifest, twin, detached)
 
 
 def is_writable(folder: Path) -> bool:

@@ -23,6 +23,7 @@ class Published:
         torrent: the `.torrent` file.
         manifest: the signed manifest (`weightshare.json`).
         v1_twin: the plain v1 torrent for old clients, if asked for.
+        sshsig: the detached SSH signature over the manifest, if asked for.
         info_hash_v2: hex.
         info_hash_v1: hex, None for v2-only.
         path: the folder that was published, which is served in place.
@@ -46,6 +47,7 @@ class Published:
     bytes: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    sshsig: Path | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -57,6 +59,7 @@ class Published:
             "torrent": str(self.torrent),
             "manifest": str(self.manifest),
             "v1_twin": str(self.v1_twin) if self.v1_twin else None,
+            "sshsig": str(self.sshsig) if self.sshsig else None,
             "info_hash_v2": self.info_hash_v2,
             "info_hash_v1": self.info_hash_v1,
             "path": str(self.path),
@@ -127,7 +130,7 @@ class FileVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What `verify` found."""
+    """What `verify` found. `sshsig` is the fingerprint whose detached SSH signature was demanded and held."""
 
     ok: bool
     release: str
@@ -139,6 +142,7 @@ class Verified:
     seconds: float
     piece_length: int
     warnings: tuple[str, ...] = ()
+    sshsig: str | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -161,6 +165,7 @@ class Verified:
             ],
             "bytes": self.bytes,
             "piece_length": self.piece_length,
+            "sshsig": self.sshsig,
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
         }

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --key ~/.ssh/id_ed25519",
         ),
         (
+            "sign with the key in your ssh-agent; others check with ssh-keygen",
+            "weightshare publish ./model --name acme/m7b --key agent --sshsig --out post",
+        ),
+        (
             "a link that works before the first peer does",
             "weightshare publish ./model --name acme/m7b --torrent-url https://acme.example/m7b.torrent",
         ),
@@ -55,8 +59,9 @@ if TYPE_CHECKING:
     "--key",
     setting="key",
     section="Options",
-    metavar="NAME|FILE",
-    help_text="Sign with this key. Default: the only one there is.",
+    metavar="KEY",
+    help_text="Sign with this key: one of yours by name, a private or public key file, SHA256:… "
+    "or agent for one that the ssh-agent holds. Default: the only one of yours.",
 )
 @click.option(
     "--sequence",
@@ -104,6 +109,12 @@ if TYPE_CHECKING:
     help="Publish files that can run code when loaded (.bin, .pt, …).",
 )
 @click.option(
+    "--sshsig",
+    cls=options.Option,
+    is_flag=True,
+    help="Also make a detached SSH signature (.sig) that ssh-keygen -Y verify checks.",
+)
+@click.option(
     "--out",
     cls=options.Option,
     type=options.FOLDER,
@@ -134,6 +145,7 @@ def command(
     v2_only: bool,
     v1_twin: bool,
     allow_pickle: bool,
+    sshsig: bool,
     out: Path | None,
     keep_seeding: bool,
     network: str,
@@ -153,6 +165,10 @@ def command(
             with observe.paused():
                 return known()
 
+        def waiting(message: str) -> None:
+            with observe.paused():
+                output.note(message)
+
         made = publish(
             directory,
             name,
@@ -161,6 +177,7 @@ def command(
             summary=summary,
             key=key,
             passphrase=passphrase,
+            waiting=waiting,
             trackers=trackers,
             web_seeds=web_seeds,
             torrent_urls=torrent_urls,
@@ -169,6 +186,7 @@ def command(
             v1_twin=v1_twin,
             allow_pickle=allow_pickle,
             sequence=sequence,
+            detached=sshsig,
             out=out,
             home=home_of(settings),
             observe=observe,
@@ -194,6 +212,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("info-hash v2", made.info_hash_v2),
             ("info-hash v1", made.info_hash_v1),
             ("manifest", str(made.manifest)),
+            ("signature", str(made.sshsig) if made.sshsig else None),
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("took", output.took(made.seconds) + pace),
@@ -201,7 +220,21 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
     )
     output.say()
     output.say(output.quoted(made.magnet))
+    if made.sshsig is not None and not settings.quiet:
+        output.note("")
+        output.note("Anybody who knows your key can check the manifest with OpenSSH alone:")
+        output.note("  weightshare trust export --out allowed_signers")
+        output.note(f"  {_keygen(made, made.sshsig)}")
     if not settings.quiet and not keep_seeding:
         output.note("")
         output.note("Nobody can fetch it until you serve it:")
         output.note(f"  weightshare seed {output.quoted(made.release)}")
+
+
+def _keygen(made: Published, signature: Path) -> str:
+    """The `ssh-keygen` line that checks the detached signature, to be copied."""
+    name = output.quoted(made.publisher_name or made.release.partition("/")[0])
+    return (
+        f"ssh-keygen -Y verify -f allowed_signers -I {name} -n weightshare "
+        f"-s {output.quoted(str(signature))} < {output.quoted(str(made.manifest))}"
+    )

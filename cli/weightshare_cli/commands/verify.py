@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -23,13 +24,24 @@ RANGES = 8
     examples=[
         ("a release in the store", "weightshare verify acme/m7b"),
         ("a folder that holds a weightshare.json", "weightshare verify ./m7b"),
+        (
+            "and demand their detached SSH signature too",
+            "weightshare verify acme/m7b --sshsig m7b.weightshare.json.sig",
+        ),
     ],
 )
 @click.argument("release", metavar="RELEASE|DIR")
+@click.option(
+    "--sshsig",
+    cls=options.Option,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Demand this detached SSH signature over the manifest too, by a key pinned for the publisher.",
+)
 @options.trust
 @options.common
 @click.pass_obj
-def command(settings: Settings, release: str, trust: tuple[str, ...]) -> None:
+def command(settings: Settings, release: str, sshsig: Path | None, trust: tuple[str, ...]) -> None:
     """Read every byte of RELEASE and compare it with the signed manifest.
 
     Each corrupt, missing and extra file is named, with the bad pieces of a corrupt one; exit 4 if there is
@@ -38,7 +50,7 @@ def command(settings: Settings, release: str, trust: tuple[str, ...]) -> None:
     from weightshare.api.checking import verify
 
     with progress.reporter(settings) as observe:
-        found = verify(release, home=home_of(settings), trust=trust, observe=observe)
+        found = verify(release, detached=sshsig, home=home_of(settings), trust=trust, observe=observe)
     if settings.json:
         output.say_json(found.to_json())
     else:
@@ -51,6 +63,8 @@ def command(settings: Settings, release: str, trust: tuple[str, ...]) -> None:
                 f"in {output.took(found.seconds)}"
             )
             output.say(f"    as signed by {output.who(found.publisher, found.publisher_name)}")
+            if found.sshsig:
+                output.say(f"    and by the detached SSH signature of {found.sshsig}")
     if not found.ok:
         if not settings.json:
             _complain(len([verdict for verdict in found.files if not verdict.ok]), found.release)
