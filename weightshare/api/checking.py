@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from weightshare.api.offering import locate, problems_of
@@ -119,7 +120,7 @@ def check_detached(path: Path, verified: VerifiedManifest, known: KnownPublisher
             name=pin.name,
         )
     if pin is None or signer is None or pin.name.casefold() != signer.name.casefold():
-        whose = f"you know it as {pin.name}" if pin is not None else "which is not pinned"
+        whose = f"you know it as {pin.name}" if pin is not None else "it is not pinned"
         name = verified.publisher_name or verified.manifest.publisher.name
         raise UnknownPublisherError(
             f"The SSH signature holds, but is by {key.fingerprint} ({whose}), not by a key pinned for {name}.",
@@ -127,6 +128,15 @@ def check_detached(path: Path, verified: VerifiedManifest, known: KnownPublisher
             fingerprint=key.fingerprint,
             public_key=key.openssh,
             name=name,
+        )
+    model = verified.manifest.model.id
+    if not any(fnmatchcase(model, glob) for glob in pin.models):
+        raise UnknownPublisherError(
+            f"The SSH signature is by {key.fingerprint}, which you trust for {', '.join(pin.models)}, "
+            f"not for {model}.",
+            fingerprint=key.fingerprint,
+            public_key=key.openssh,
+            name=pin.name,
         )
     return key
 

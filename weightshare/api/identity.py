@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from weightshare.api.key_sources import (
+    GITHUB,
+    FoundKeys,
+    checked_user,
+    keys_in_file,
+    keys_on_github,
+    origin_of,
+)
 from weightshare.api.trusting import new_pin
 from weightshare.content.store import Home
-from weightshare.errors import KeyFileError, UsageError
-from weightshare.trust import publishers
+from weightshare.errors import KeyFileError, PinError, StoreError, UsageError
+from weightshare.files import write_atomically
+from weightshare.swarm.networks import Network
+from weightshare.trust import allowed_signers, publishers
+from weightshare.trust.allowed_signers import AllowedSigners
 from weightshare.trust.key_files import public_beside
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
 from weightshare.trust.pins import Pin
@@ -73,30 +86,80 @@ def find_key(key: str | Path | None, home: Home) -> Path:
     raise KeyFileError(f"Which key? There are {', '.join(names)}.", hint="Say so with --key NAME.")
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `trust add` pinned.
+
+    Attributes:
+        pins: one for each key, all under one name.
+        skipped: keys that do not serve, each with the reason.
+        notes: what did not answer.
+    """
+
+    pins: tuple[Pin, ...]
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def trust_add(
-    name: str, what: str, *, models: tuple[str, ...] = ("*",), replace: bool = False, home: Home | None = None
-) -> Pin:
-    """Pin a publisher by a fingerprint (`SHA256:…`) or a public key file.
+    name: str,
+    what: str,
+    *,
+    models: tuple[str, ...] = ("*",),
+    only: Sequence[str] = (),
+    saved: Path | None = None,
+    replace: bool = False,
+    network: str = "public",
+    confirm: Callable[[FoundKeys], bool] | None = None,
+    home: Home | None = None,
+) -> Added:
+    """Pin a publisher by a fingerprint, a public key file, or the keys their GitHub account lists.
+
+    Args:
+        name: what to call them.
+        what: `SHA256:…`, a file, a public key written out, or `github:USER`.
+        models: globs of the models the keys are for.
+        only: fingerprints; of several keys, pin just these.
+        saved: with `github:USER`, a file with what the account lists, instead of asking.
+        replace: whether a name that is pinned with other keys gets these.
+        network: how far a question may go.
+        confirm: asked before the keys of an account are pinned; None pins them.
+        home: where the known publishers are.
 
     Raises:
-        UsageError: neither a fingerprint nor a file.
-        PinError: the name is pinned with another key, and `replace` was not said.
+        UsageError: it is none of these.
+        KeyFileError: no key that serves, or `only` names one that is not there.
+        DownloadError: the account's host did not answer.
+        PinError: the name is pinned with other keys and `replace` was not said, or the answer was no.
     """
     home = home or Home.default()
     _checked(name)
-    path = Path(what).expanduser()
-    if not what.startswith("SHA256:") and path.is_file():
-        try:
-            line = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyFileError(f"{path} cannot be read as a public key: {error}.") from error
-        pin = new_pin(name, PublicKey.parse(line.strip()), str(path), models=models)
+    path, wanted = Path(what).expanduser(), [parse_fingerprint(text) for text in only]
+    account = what.startswith(GITHUB)
+    if saved is not None and not account:
+        raise UsageError(f"--from goes with {GITHUB}USER, not with {what!r}.")
+    if account:
+        user = checked_user(what.removeprefix(GITHUB))
+        found = keys_in_file(saved) if saved is not None else keys_on_github(user, Network(network))
+        via = origin_of(user)
+    elif not what.startswith("SHA256:") and path.is_file():
+        found, via = keys_in_file(path), str(path)
     elif what.startswith("ssh-"):
-        pin = new_pin(name, PublicKey.parse(what), "key line", models=models)
+        found, via = FoundKeys((PublicKey.parse(what),)), "key line"
+    elif wanted:
+        raise UsageError("--only chooses among the keys of a file or an account.")
     else:
-        pin = _fingerprint_pin(name, what, models)
-    publishers.update(home.known_publishers, lambda known: known.add(pin, replace=replace))
-    return pin
+        pins: tuple[Pin, ...] = (_fingerprint_pin(name, what, models),)
+        publishers.update(home.known_publishers, lambda known: known.add(pins[0], replace=replace))
+        return Added(pins)
+    found = found.only(wanted)
+    pins = tuple(new_pin(name, key, via, models=models) for key in found.keys)
+    # Refused before anybody is asked, and again under the lock.
+    KnownPublishers.load(home.known_publishers).add_together(pins, replace=replace)
+    if account and confirm is not None and not confirm(found):
+        raise PinError(f"Nothing was pinned for {name}.", name=name)
+    publishers.update(home.known_publishers, lambda known: known.add_together(pins, replace=replace))
+    return Added(pins, found.skipped, found.notes)
 
 
 def trust_list(home: Home | None = None) -> tuple[Pin, ...]:
@@ -111,6 +174,30 @@ def trust_remove(name: str, home: Home | None = None) -> None:
         PinError: nobody is pinned under that name.
     """
     publishers.update((home or Home.default()).known_publishers, lambda known: known.remove(name))
+
+
+def trust_export(
+    *, out: Path | None = None, revoked: Path | None = None, home: Home | None = None
+) -> AllowedSigners:
+    """The known publishers as OpenSSH's `allowed_signers`.
+
+    Args:
+        out: where to write them; None writes nothing.
+        revoked: where to write the keys that must not be believed, for `ssh-keygen -Y verify -r`.
+        home: where the known publishers are.
+
+    Raises:
+        StoreError: the known publishers cannot be read, or a file cannot be written.
+    """
+    found = allowed_signers.export(KnownPublishers.load((home or Home.default()).known_publishers))
+    for path, text in ((out, found.render()), (revoked, found.render_revoked())):
+        if path is None:
+            continue
+        try:
+            write_atomically(path.expanduser(), text.encode())
+        except OSError as error:
+            raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
+    return found
 
 
 def _fingerprint_pin(name: str, what: str, models: tuple[str, ...]) -> Pin:

@@ -18,9 +18,7 @@ from weightshare.trust.keys import PublicKey, public_path_of, read_key_file
 from weightshare.trust.wire import Reader, WireError
 
 _MAGIC = b"openssh-key-v1\0"
-_PEM = re.compile(
-    rb"-----BEGIN OPENSSH PRIVATE KEY-----\s(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL
-)
+_PEM = re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----\s(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
 _OTHERS = {
     b"-----BEGIN RSA PRIVATE KEY": "an RSA key; only Ed25519 keys sign releases",
     b"-----BEGIN EC PRIVATE KEY": "an ECDSA key; only Ed25519 keys sign releases",
@@ -72,7 +70,9 @@ def look(path: Path) -> KeyFile:
             raise KeyFileError("It holds more than one line; one key is expected.")
         return KeyFile(path, PublicKey.parse(lines[0]), private=False)
     except UnicodeDecodeError as error:
-        raise KeyFileError(f"{path} is neither an OpenSSH private key nor a public key.", hint=_HINT) from error
+        raise KeyFileError(
+            f"{path} is neither an OpenSSH private key nor a public key.", hint=_HINT
+        ) from error
     except KeyFileError as error:
         raise KeyFileError(f"{path} does not serve as a key. {error.message}", hint=_HINT) from error
 

@@ -250,7 +250,9 @@ def list_keys(folder: Path) -> list[tuple[str, PublicKey]]:
         if not public_path.with_suffix("").is_file():
             continue
         try:
-            keys.append((public_path.stem, PublicKey.parse(read_key_file(public_path).decode("utf-8", "replace"))))
+            keys.append(
+                (public_path.stem, PublicKey.parse(read_key_file(public_path).decode("utf-8", "replace")))
+            )
         except KeyFileError:
             continue
     return keys
@@ -285,7 +287,7 @@ def parse_fingerprint(text: str) -> str:
     return f"SHA256:{body}"
 
 
-def read_key_file(path: Path) -> bytes:
+def read_key_file(path: Path, limit: int = _MAX_KEY_FILE) -> bytes:
     """The bytes of a key file, which are few.
 
     Raises:
@@ -293,12 +295,12 @@ def read_key_file(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_KEY_FILE + 1)
+            data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise KeyFileError(f"There is no key at {path}.", hint=_NEW_KEY_HINT) from error
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_KEY_FILE:
+    if len(data) > limit:
         raise KeyFileError(f"{path} is too large to be a key.")
     return data
 

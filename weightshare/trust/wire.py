@@ -31,7 +31,9 @@ class Reader:
             WireError: they are not.
         """
         if count > len(self._data) - self._at:
-            raise WireError(f"it ends early: {count:,} bytes are expected, {len(self._data) - self._at:,} left")
+            raise WireError(
+                f"it ends early: {count:,} bytes are expected, {len(self._data) - self._at:,} left"
+            )
         self._at += count
         return self._data[self._at - count : self._at]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from weightshare_cli import options, output
+from weightshare_cli.asking import can_ask
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 
 if TYPE_CHECKING:
+    from weightshare.api.key_sources import FoundKeys
     from weightshare.trust.publishers import Pin
 
 
@@ -37,11 +40,31 @@ def command() -> None:
     examples=[
         ("by fingerprint", "weightshare trust add acme SHA256:…"),
         ("by public key file", "weightshare trust add acme acme.pub"),
+        ("by the SSH keys of their GitHub account", "weightshare trust add acme github:acme"),
+        (
+            "the same without asking GitHub, from a file with what it lists",
+            "weightshare trust add acme github:acme --from acme.keys",
+        ),
         ("for some of their models only", "weightshare trust add acme acme.pub --models 'acme/m7*'"),
     ],
 )
 @click.argument("name")
-@click.argument("key", metavar="SHA256:…|FILE.pub")
+@click.argument("key", metavar="SHA256:…|FILE.pub|github:USER")
+@click.option(
+    "--only",
+    cls=options.Option,
+    metavar="SHA256:…",
+    multiple=True,
+    help="Of several keys, pin this one. Repeatable.",
+)
+@click.option(
+    "--from",
+    "saved",
+    cls=options.Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With github:USER: read this file, saved from USER.keys or the API, instead of asking.",
+)
 @click.option(
     "--models",
     cls=options.Option,
@@ -55,19 +78,122 @@ def command() -> None:
     is_flag=True,
     help="Give a name that is pinned another key; the old one goes.",
 )
+@options.network
 @options.common
 @click.pass_obj
-def add(settings: Settings, name: str, key: str, models: tuple[str, ...], replace: bool) -> None:
-    """Pin the publisher NAME to a key, named by its fingerprint or its public key file."""
+def add(
+    settings: Settings,
+    name: str,
+    key: str,
+    only: tuple[str, ...],
+    saved: Path | None,
+    models: tuple[str, ...],
+    replace: bool,
+    network: str,
+) -> None:
+    """Pin the publisher NAME to a key: its fingerprint, a file of public keys, or a GitHub account.
+
+    With github:USER every Ed25519 key that the account lists is pinned, after they were shown; others are
+    named and left. GH_HOST names another host than github.com, as for GitHub's own gh.
+    """
     from weightshare.api import identity
 
-    pin = identity.trust_add(name, key, models=models or ("*",), replace=replace, home=home_of(settings))
+    added = identity.trust_add(
+        name,
+        key,
+        models=models or ("*",),
+        only=only,
+        saved=saved,
+        replace=replace,
+        network=network,
+        confirm=(lambda found: _ask(name, key, found)) if can_ask(settings) else None,
+        home=home_of(settings),
+    )
     if settings.json:
-        output.say_json(_json(pin))
+        single = _json(added.pins[0]) if len(added.pins) == 1 else {"name": added.pins[0].name}
+        more = {"skipped": list(added.skipped), "notes": list(added.notes)}
+        output.say_json({**single, "pins": [_json(pin) for pin in added.pins], **more})
         return
-    output.say(f"{pin.name}  {pin.fingerprint}")
+    output.warn([*added.notes, *(f"Not pinned: {text}" for text in added.skipped)])
+    for pin in added.pins:
+        output.say(f"{pin.name}  {pin.fingerprint}")
     if not settings.quiet:
-        output.note(f"Releases of {pin.name} are now accepted when this key signed them.")
+        which = "this key" if len(added.pins) == 1 else "one of these keys"
+        output.note(f"Releases of {added.pins[0].name} are now accepted when {which} signed them.")
+
+
+@command.command(
+    "export",
+    examples=[
+        (
+            "check a release's manifest with OpenSSH alone",
+            "weightshare trust export --out allowed_signers\n"
+            "  ssh-keygen -Y verify -f allowed_signers -I acme -n weightshare \\\n"
+            "    -s m7b.weightshare.json.sig < m7b.weightshare.json",
+        ),
+        (
+            "with what is revoked, for its -r",
+            "weightshare trust export --out allowed_signers --revoked revoked_keys",
+        ),
+    ],
+)
+@click.option(
+    "--out",
+    cls=options.Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the file here instead of to stdout.",
+)
+@click.option(
+    "--revoked",
+    cls=options.Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the revoked keys here, for ssh-keygen -Y verify -r.",
+)
+@options.common
+@click.pass_obj
+def export(settings: Settings, out: Path | None, revoked: Path | None) -> None:
+    """Write the pinned publishers as an allowed_signers file for ssh-keygen.
+
+    What ssh-keygen cannot be told (a revoked key, a fingerprint without its key, a team) is left out and
+    named.
+    """
+    from weightshare.api import identity
+
+    found = identity.trust_export(out=out, revoked=revoked, home=home_of(settings))
+    if settings.json:
+        output.say_json(
+            {
+                "allowed_signers": found.render(),
+                "out": str(out) if out else None,
+                "revoked": [key.fingerprint for key in found.revoked],
+                "revoked_out": str(revoked) if revoked else None,
+                "left_out": [
+                    {"name": pin.name, "fingerprint": pin.fingerprint, "reason": reason}
+                    for pin, reason in found.left_out
+                ],
+                "notes": list(found.notes),
+            }
+        )
+        return
+    output.warn(
+        [
+            *(
+                f"Left out: {pin.name or 'a key'} ({pin.fingerprint}): {reason}."
+                for pin, reason in found.left_out
+            ),
+            *found.notes,
+        ]
+    )
+    if out is None:
+        output.put(found.render(), end=False)
+        return
+    output.say_path(out)
+    if not settings.quiet:
+        output.note(
+            f"{output.count(len(found.exported), 'key')} for ssh-keygen -Y verify -f {output.quoted(str(out))}"
+        )
 
 
 @command.command("list", examples=[("every pinned publisher", "weightshare trust list")])
@@ -99,6 +225,14 @@ def remove(settings: Settings, name: str) -> None:
         output.say_json({"name": name, "removed": True})
         return
     output.say(f"{name} is not trusted any more.")
+
+
+def _ask(name: str, source: str, found: FoundKeys) -> bool:
+    output.note(f"{source} lists:")
+    for key in found.keys:
+        output.note(f"  {key.fingerprint}")
+    output.note("Compare them with what the publisher says elsewhere, if they say it anywhere.")
+    return click.confirm(f"Pin {'it' if len(found.keys) == 1 else 'all of them'} for {name}?", err=True)
 
 
 def _remark(pin: Pin) -> str:
