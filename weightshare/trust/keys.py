@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -194,7 +194,7 @@ class FileSigner:
             raise
         except UnsupportedAlgorithm as error:
             raise KeyFileError(f"{path} cannot be used: {error}.", hint=_NEW_KEY_HINT) from error
-        except ValueError as error:
+        except (ValueError, InvalidTag) as error:  # the latter where the cipher authenticates
             encrypted = _is_encrypted(data)
             raise KeyFileError(
                 f"The passphrase for {path} is wrong." if encrypted else f"{path} is no OpenSSH private key.",

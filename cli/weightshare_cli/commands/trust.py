@@ -125,12 +125,7 @@ def add(
 @command.command(
     "export",
     examples=[
-        (
-            "check a release's manifest with OpenSSH alone",
-            "weightshare trust export --out allowed_signers\n"
-            "  ssh-keygen -Y verify -f allowed_signers -I acme -n weightshare \\\n"
-            "    -s m7b.weightshare.json.sig < m7b.weightshare.json",
-        ),
+        ("the file that ssh-keygen -f takes", "weightshare trust export --out allowed_signers"),
         (
             "with what is revoked, for its -r",
             "weightshare trust export --out allowed_signers --revoked revoked_keys",
@@ -154,7 +149,13 @@ def add(
 @options.common
 @click.pass_obj
 def export(settings: Settings, out: Path | None, revoked: Path | None) -> None:
-    """Write the pinned publishers as an allowed_signers file for ssh-keygen.
+    r"""Write the pinned publishers as an allowed_signers file for ssh-keygen.
+
+    With it a manifest and its detached signature can be checked without weightshare:
+
+    \b
+      ssh-keygen -Y verify -f allowed_signers -I acme -n weightshare \
+        -s m7b.weightshare.json.sig < m7b.weightshare.json
 
     What ssh-keygen cannot be told (a revoked key, a fingerprint without its key, a team) is left out and
     named.
