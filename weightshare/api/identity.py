@@ -24,6 +24,7 @@ from weightshare.swarm.networks import Network
 from weightshare.trust import allowed_signers, publishers
 from weightshare.trust.allowed_signers import AllowedSigners
 from weightshare.trust.key_files import public_beside
+from weightshare.trust.key_types import is_key_type
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
@@ -144,7 +145,7 @@ def trust_add(
         via = origin_of(user)
     elif not what.startswith("SHA256:") and path.is_file():
         found, via = keys_in_file(path), str(path)
-    elif what.startswith("ssh-"):
+    elif " " in what and is_key_type(what.partition(" ")[0]):
         found, via = FoundKeys((PublicKey.parse(what),)), "key line"
     elif wanted:
         raise UsageError("--only chooses among the keys of a file or an account.")
@@ -206,7 +207,8 @@ def _fingerprint_pin(name: str, what: str, models: tuple[str, ...]) -> Pin:
     except UsageError as error:
         raise UsageError(
             f"{what!r} is neither a fingerprint nor a public key file.",
-            hint="Give SHA256:… as `ssh-keygen -lf KEY.pub` prints it, or the path of a .pub file.",
+            hint="Give SHA256:… as `ssh-keygen -lf KEY.pub` prints it, the path of a .pub file, "
+            "or github:USER.",
         ) from error
     return Pin(
         name=name,

@@ -31,6 +31,18 @@ def sound_keys(envelope: Envelope, known: KnownPublishers) -> list[PublicKey]:
     return list(sound)
 
 
+def refused_keys(envelope: Envelope) -> list[str]:
+    """Why keys that the envelope carries do not serve, a sentence each; empty if all of them do."""
+    reasons: dict[str, None] = {}
+    for signature in envelope.signatures:
+        try:
+            if signature.public_key:
+                PublicKey.parse(signature.public_key)
+        except KeyFileError as error:
+            reasons.setdefault(error.message)
+    return list(reasons)
+
+
 def _candidates(signature: Signature, pinned: list[PublicKey]) -> list[PublicKey]:
     candidates = sorted(pinned, key=lambda key: key.fingerprint != signature.keyid)
     try:

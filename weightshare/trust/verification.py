@@ -22,7 +22,7 @@ from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Manifest
 from weightshare.trust.keys import PublicKey, format_fingerprint
 from weightshare.trust.publishers import KnownPublishers, Pin
-from weightshare.trust.signatures import sound_keys
+from weightshare.trust.signatures import refused_keys, sound_keys
 
 _SEAL: Final = object()
 
@@ -119,8 +119,9 @@ def examine(envelope: bytes, known: KnownPublishers, *, expect_publisher: bytes 
         raise UnsignedError("The manifest carries no signature.", hint="Anybody can have written it.")
     sound = sound_keys(parsed, known)
     if not sound:
+        reasons = "".join(f" {reason}" for reason in refused_keys(parsed)[:3])
         raise BadSignatureError(
-            "No signature of the manifest holds over its bytes.",
+            f"No signature of the manifest holds over its bytes.{reasons}",
             hint="The manifest was changed after it was signed, or damaged on its way.",
         )
     signer = _signer(sound, known, expect_publisher)
