@@ -163,7 +163,7 @@ def command(
 
         def passphrase() -> str:
             with observe.paused():
-                return known()
+                return known(key or "the key")
 
         def waiting(message: str) -> None:
             with observe.paused():
