@@ -85,6 +85,22 @@ class RollbackError(TrustError):
     """A lower sequence than one already seen, where that is refused."""
 
 
+class TeamRootError(TrustError):
+    """A team's root that breaks the format, is missing, or does not follow from the one that is known."""
+
+
+class ThresholdError(TrustError):
+    """Fewer of a team's keys signed than it demands. Facts: `name`, `signed`, `threshold`."""
+
+
+class RetiredKeyError(TrustError):
+    """Signed by keys that the team has retired, and not named by it since. Facts: `name`, `fingerprint`."""
+
+
+class StrippedSignatureError(TrustError):
+    """A publisher known by two kinds of key, and the signature of one is missing. Facts: `name`, `missing`."""
+
+
 class KeyFileError(TrustError):
     """A key file that cannot be read, is no Ed25519 key, or wants another passphrase."""
 

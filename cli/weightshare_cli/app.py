@@ -23,6 +23,7 @@ class Verb(NamedTuple):
 SECTIONS: dict[str, dict[str, Verb]] = {
     "Share": {
         "publish": Verb("publish", "Check, hash and sign a checkpoint; print its magnet link."),
+        "sign": Verb("sign", "Add a signature to a manifest that a team is to sign."),
         "seed": Verb("seed", "Serve published and fetched releases to others."),
     },
     "Get": {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 Example = tuple[str, str]
-"""What it does, and the words to type."""
+"""What it does, and the words to type; without the first it goes on from the example before."""
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def write_examples(formatter: click.HelpFormatter, examples: Iterable[Example]) 
     formatter.write_paragraph()
     formatter.write("Examples:\n")
     for meaning, words in examples:
-        formatter.write(f"  # {meaning}\n  {words}\n")
+        formatter.write(f"  # {meaning}\n  {words}\n" if meaning else f"  {words}\n")
 
 
 def _write_options(
@@ -259,6 +259,14 @@ port = shared(
     type=click.IntRange(0, 65535),
     metavar="PORT",
     help_text="Listen here; 0 takes any free port.",
+)
+key = shared(
+    "--key",
+    setting="key",
+    section="Options",
+    metavar="KEY",
+    help_text="Sign with this key: one of yours by name, a private or public key file, SHA256:… "
+    "or agent for one that the ssh-agent holds. Default: the only one of yours.",
 )
 peers = click.option(
     "--peer",

@@ -15,6 +15,7 @@ from tests.cli.test_journey import make_model
 from tests.interop.ssh_tools import Agent, keygen, make_key, needs_openssh, running_agent
 from weightshare.api import identity
 from weightshare.api.checking import verify
+from weightshare.api.exporting import trust_export
 from weightshare.api.publishing import publish
 from weightshare.api.signers import open_signer
 from weightshare.content.store import Home
@@ -343,7 +344,7 @@ def posted(keys: Path, home: Home, tmp_path: Path) -> Posted:
     )
     identity.trust_add("globex", str(keys / "other.pub"), home=home)
     signers = tmp_path / "allowed_signers"
-    identity.trust_export(out=signers, home=home)
+    trust_export(out=signers, home=home)
     assert made.sshsig == tmp_path / "post" / "tiny.weightshare.json.sig"
     return Posted(home, made.manifest, made.sshsig, signers)
 
@@ -373,14 +374,14 @@ def test_stock_openssh_checks_a_release(posted: Posted, keys: Path, tmp_path: Pa
 def test_what_is_revoked_is_not_exported(posted: Posted, keys: Path, tmp_path: Path) -> None:
     key = public(keys / "id_ed25519")
     revoked = tmp_path / "revoked_keys"
-    identity.trust_export(revoked=revoked, home=posted.home)
+    trust_export(revoked=revoked, home=posted.home)
     assert revoked.read_text() == ""
 
     def revoke(known: KnownPublishers) -> KnownPublishers:
         return KnownPublishers.parse(known.render() + f"@revoked {key.openssh}\n")
 
     update(posted.home.known_publishers, revoke)
-    found = identity.trust_export(out=tmp_path / "fewer", revoked=revoked, home=posted.home)
+    found = trust_export(out=tmp_path / "fewer", revoked=revoked, home=posted.home)
     assert [pin.name for pin in found.exported] == ["globex"]
     assert {(pin.name, reason) for pin, reason in found.left_out} == {("acme", "revoked"), ("", "revoked")}
     assert posted.accepts()

@@ -112,14 +112,16 @@ def check_detached(path: Path, verified: VerifiedManifest, known: KnownPublisher
             hint="Get it from where the publisher posts it; weightshare publish --sshsig makes one.",
         ) from error
     key = sshsig.verify(data, verified.envelope)
-    pin, signer = known.find(key.fingerprint), known.find(verified.fingerprint)
+    pin = known.find(key.fingerprint)
     if pin is not None and pin.revoked:
         raise RevokedError(
             f"The SSH signature is by the key {key.fingerprint}, which was revoked.",
             fingerprint=key.fingerprint,
             name=pin.name,
         )
-    if pin is None or signer is None or pin.name.casefold() != signer.name.casefold():
+    if verified.team is not None and key in verified.team.current.releases.keys:
+        return key
+    if pin is None or pin.name.casefold() != verified.pin.name.casefold():
         whose = f"you know it as {pin.name}" if pin is not None else "it is not pinned"
         name = verified.publisher_name or verified.manifest.publisher.name
         raise UnknownPublisherError(

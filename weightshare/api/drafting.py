@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from weightshare.content.checkpoint import Checkpoint
 from weightshare.content.hashing import FileHashes
@@ -20,6 +22,7 @@ from weightshare.manifest.metainfo import (
     build_info,
     build_torrent,
     build_v1_torrent,
+    default_piece_length,
     parse_info,
 )
 from weightshare.manifest.model import (
@@ -32,8 +35,10 @@ from weightshare.manifest.model import (
     Publisher,
     TorrentFacts,
 )
-from weightshare.trust.keys import PublicKey, Signer
-from weightshare.trust.signing import sign
+from weightshare.trust.keys import Signer, fingerprint_bytes
+from weightshare.trust.post_quantum import PostQuantumSigner
+from weightshare.trust.signing import add_signature, sign, unsigned
+from weightshare.trust.teams import Team
 from weightshare.units import BLOCK
 
 _LICENSE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
@@ -55,6 +60,44 @@ class Intent:
     trackers: tuple[str, ...]
     web_seeds: tuple[str, ...]
     torrent_urls: tuple[str, ...]
+
+
+class Asked(TypedDict, total=False):
+    """The facts of a release that a publisher may choose; see `publishing.publish` for each."""
+
+    version: str
+    license: str | None
+    summary: str
+    sequence: int | None
+    piece_length: int | None
+    v2_only: bool
+    v1_twin: bool
+    trackers: Sequence[str]
+    web_seeds: Sequence[str]
+    torrent_urls: Sequence[str]
+
+
+def intent_of(name: str, size: int, asked: Asked) -> Intent:
+    """What was asked for, with the defaults filled in.
+
+    Args:
+        name: `ORG/MODEL`.
+        size: bytes of all files; it decides the piece length if nobody did.
+        asked: the rest.
+    """
+    return Intent(
+        name=name,
+        version=asked.get("version", "1"),
+        license=asked.get("license"),
+        summary=asked.get("summary", ""),
+        sequence=asked.get("sequence"),
+        piece_length=asked.get("piece_length") or default_piece_length(size),
+        hybrid=not asked.get("v2_only", False),
+        v1_twin=asked.get("v1_twin", False),
+        trackers=tuple(asked.get("trackers", ())),
+        web_seeds=tuple(asked.get("web_seeds", ())),
+        torrent_urls=tuple(asked.get("torrent_urls", ())),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +129,62 @@ class Draft:
     magnet: str
 
 
-def draft(hashed: HashedCheckpoint, intent: Intent, signer: Signer) -> Draft:
-    """Make a release of a hashed checkpoint.
+def draft(
+    hashed: HashedCheckpoint, intent: Intent, signer: Signer, second: PostQuantumSigner | None = None
+) -> Draft:
+    """Make a release of a hashed checkpoint, signed by one publisher.
+
+    Args:
+        hashed: the files and their digests.
+        intent: what the publisher asks for.
+        signer: the publisher's key.
+        second: their ML-DSA-44 key, if they have one.
 
     Raises:
         IntegrityError: the release would break the format.
         CheckpointError: a file changed after it was hashed.
     """
-    manifest = _manifest(hashed, intent, signer.public_key)
-    envelope = sign(manifest, signer).to_bytes()
+    keys = [signer.public_key.fingerprint, *([second.public_key.fingerprint] if second else [])]
+    manifest = state(hashed, intent, Publisher(intent.name.partition("/")[0], tuple(keys)))
+    envelope = sign(manifest, signer, second).to_bytes()
+    return assemble(hashed, intent, manifest, envelope, signer.public_key.fingerprint)
+
+
+def team_draft(hashed: HashedCheckpoint, intent: Intent, team: Team, signer: Signer) -> Draft:
+    """Make a release for a team of which a single key is enough.
+
+    Raises:
+        KeyFileError: the signer is none of the team's keys.
+        IntegrityError, CheckpointError: as for `draft`.
+    """
+    manifest = state(hashed, intent, team_publisher(team))
+    envelope = unsigned(manifest, [root.raw for root in team.chain])
+    signed = add_signature(envelope, manifest.publisher, signer).to_bytes()
+    return assemble(hashed, intent, manifest, signed, team.fingerprint)
+
+
+def team_publisher(team: Team) -> Publisher:
+    """The team as a manifest names it: every key that may sign, and the root that says so."""
+    keys = tuple(sorted(key.fingerprint for key in team.current.releases.keys))
+    return Publisher(team.name, keys, team.version)
+
+
+def assemble(
+    hashed: HashedCheckpoint, intent: Intent, manifest: Manifest, envelope: bytes, publisher: str
+) -> Draft:
+    """Make the torrent and the link around a signed manifest.
+
+    Args:
+        hashed: the files and their digests.
+        intent: what the publisher asks for.
+        manifest: what was signed.
+        envelope: the signed manifest as it will be stored.
+        publisher: the publisher's identity (`SHA256:…`), for the link.
+
+    Raises:
+        IntegrityError: the release would break the format.
+        CheckpointError: a file changed after it was hashed.
+    """
     name, piece_length = manifest.torrent.name, intent.piece_length
     files = [
         *(_with_path(file.path, found) for file, found in hashed.files),
@@ -108,7 +198,7 @@ def draft(hashed: HashedCheckpoint, intent: Intent, signer: Signer) -> Draft:
         trackers=intent.trackers,
         web_seeds=intent.web_seeds,
         sources=intent.torrent_urls,
-        publisher=signer.public_key.fingerprint_bytes,
+        publisher=fingerprint_bytes(publisher),
     )
     torrent = build_torrent(
         info.raw, files, trackers=intent.trackers, web_seeds=intent.web_seeds, comment=intent.summary
@@ -137,17 +227,18 @@ def hash_bytes(path: str, data: bytes, piece_length: int) -> HashedFile:
     )
 
 
-def _manifest(hashed: HashedCheckpoint, intent: Intent, signer: PublicKey) -> Manifest:
+def state(hashed: HashedCheckpoint, intent: Intent, publisher: Publisher) -> Manifest:
+    """What the publisher is to sign for."""
     entries = {
         file.path: FileEntry(file.path, file.size, found.sha256, found.pieces_root, file.media_type)
         for file, found in hashed.files
     }
     now = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     text = next((path for path in _LICENSE_FILES if path in entries), None)
-    org, _, model = intent.name.partition("/")
+    model = intent.name.partition("/")[2]
     return Manifest(
         files=tuple(sorted(entries.values(), key=lambda entry: entry.path.encode())),
-        publisher=Publisher(org, (signer.fingerprint,)),
+        publisher=publisher,
         model=ModelFacts(
             id=intent.name,
             version=intent.version,

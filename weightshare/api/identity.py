@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,15 +19,19 @@ from weightshare.api.key_sources import (
 )
 from weightshare.api.trusting import new_pin
 from weightshare.content.store import Home
-from weightshare.errors import KeyFileError, PinError, StoreError, UsageError
-from weightshare.files import write_atomically
+from weightshare.errors import KeyFileError, PinError, UsageError
 from weightshare.swarm.networks import Network
-from weightshare.trust import allowed_signers, publishers
-from weightshare.trust.allowed_signers import AllowedSigners
+from weightshare.trust import publishers
 from weightshare.trust.key_files import public_beside
 from weightshare.trust.key_types import is_key_type
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
 from weightshare.trust.pins import Pin
+from weightshare.trust.post_quantum import (
+    PostQuantumKey,
+    PostQuantumSigner,
+    create_post_quantum_key,
+    post_quantum_path,
+)
 from weightshare.trust.publishers import KnownPublishers
 
 AGENT = "agent"
@@ -50,6 +55,26 @@ def new_key(name: str, *, passphrase: str | None = None, home: Home | None = Non
         )
     path = home.keys / _checked(name)
     return create_key(path, name, passphrase), path
+
+
+def new_second_key(path: Path, *, passphrase: str | None = None) -> PostQuantumKey:
+    """Make the ML-DSA-44 half of a key that was just made, beside it.
+
+    Raises:
+        KeyFileError: there is one, or this installation knows no ML-DSA.
+    """
+    return create_post_quantum_key(path, passphrase)
+
+
+def second_key(name: str, home: Home | None = None) -> PostQuantumKey | None:
+    """The public ML-DSA-44 half of a key in `home`, if it has one.
+
+    Raises:
+        KeyFileError: it cannot be read.
+    """
+    half = post_quantum_path((home or Home.default()).keys / name)
+    public = half.with_name(f"{half.name}.pub")
+    return PostQuantumKey.parse(public.read_text("ascii", "replace")) if public.is_file() else None
 
 
 def own_keys(home: Home | None = None) -> list[tuple[str, PublicKey]]:
@@ -87,6 +112,20 @@ def find_key(key: str | Path | None, home: Home) -> Path:
     raise KeyFileError(f"Which key? There are {', '.join(names)}.", hint="Say so with --key NAME.")
 
 
+def second_signer(path: Path, passphrase: Callable[[], str] | None) -> PostQuantumSigner | None:
+    """The ML-DSA-44 half of a key, if it has one beside it.
+
+    Args:
+        path: the Ed25519 key file.
+        passphrase: asked only if the other half is encrypted.
+
+    Raises:
+        KeyFileError: it cannot be read or used here, or the passphrase is wrong.
+    """
+    half = post_quantum_path(path)
+    return PostQuantumSigner.load(half, passphrase) if half.exists() else None
+
+
 @dataclass(frozen=True, slots=True)
 class Added:
     """What `trust add` pinned.
@@ -106,6 +145,7 @@ def trust_add(
     name: str,
     what: str,
     *,
+    post_quantum: str | None = None,
     models: tuple[str, ...] = ("*",),
     only: Sequence[str] = (),
     saved: Path | None = None,
@@ -114,15 +154,16 @@ def trust_add(
     confirm: Callable[[FoundKeys], bool] | None = None,
     home: Home | None = None,
 ) -> Added:
-    """Pin a publisher by a fingerprint, a public key file, or the keys their GitHub account lists.
+    """Pin a publisher by a fingerprint, public keys from a file or a GitHub account, or a team's newest root.
 
     Args:
-        name: what to call them.
-        what: `SHA256:…`, a file, a public key written out, or `github:USER`.
-        models: globs of the models the keys are for.
+        name: what the user calls them.
+        what: `SHA256:…`, a file of public keys, a public key written out, `github:USER`, or a root file.
+        post_quantum: fingerprint of an ML-DSA-44 key that must sign too; a public key file may hold the key.
+        models: globs of the models they may publish.
         only: fingerprints; of several keys, pin just these.
         saved: with `github:USER`, a file with what the account lists, instead of asking.
-        replace: whether a name that is pinned with other keys gets these.
+        replace: drop what is pinned under this name.
         network: how far a question may go.
         confirm: asked before the keys of an account are pinned; None pins them.
         home: where the known publishers are.
@@ -135,32 +176,57 @@ def trust_add(
     """
     home = home or Home.default()
     _checked(name)
-    path, wanted = Path(what).expanduser(), [parse_fingerprint(text) for text in only]
-    account = what.startswith(GITHUB)
+    path, account = Path(what).expanduser(), what.startswith(GITHUB)
+    is_file = not account and not what.startswith("SHA256:") and path.is_file()
+    if is_file and is_root_file(path):
+        from weightshare.api.teams import trust_team
+
+        return Added((trust_team(name, path, models=models, replace=replace, home=home),))
     if saved is not None and not account:
         raise UsageError(f"--from goes with {GITHUB}USER, not with {what!r}.")
     if account:
         user = checked_user(what.removeprefix(GITHUB))
         found = keys_in_file(saved) if saved is not None else keys_on_github(user, Network(network))
         via = origin_of(user)
-    elif not what.startswith("SHA256:") and path.is_file():
+    elif is_file:
         found, via = keys_in_file(path), str(path)
     elif " " in what and is_key_type(what.partition(" ")[0]):
         found, via = FoundKeys((PublicKey.parse(what),)), "key line"
-    elif wanted:
+    elif only:
         raise UsageError("--only chooses among the keys of a file or an account.")
     else:
-        pins: tuple[Pin, ...] = (_fingerprint_pin(name, what, models),)
-        publishers.update(home.known_publishers, lambda known: known.add(pins[0], replace=replace))
-        return Added(pins)
-    found = found.only(wanted)
+        found, via = FoundKeys(()), ""
+    found = found.only([parse_fingerprint(text) for text in only])
     pins = tuple(new_pin(name, key, via, models=models) for key in found.keys)
+    second = parse_fingerprint(post_quantum) if post_quantum is not None else found.post_quantum
+    pins = _with_second(pins or (_fingerprint_pin(name, what, models),), second)
     # Refused before anybody is asked, and again under the lock.
     KnownPublishers.load(home.known_publishers).add_together(pins, replace=replace)
     if account and confirm is not None and not confirm(found):
         raise PinError(f"Nothing was pinned for {name}.", name=name)
     publishers.update(home.known_publishers, lambda known: known.add_together(pins, replace=replace))
     return Added(pins, found.skipped, found.notes)
+
+
+def _with_second(pins: tuple[Pin, ...], second: str) -> tuple[Pin, ...]:
+    """The pins, with the ML-DSA-44 key that must sign too."""
+    if not second:
+        return pins
+    if len(pins) > 1:
+        raise UsageError(
+            f"An ML-DSA-44 key belongs to one Ed25519 key, and there are {len(pins)} of them.",
+            hint="Say which one with --only SHA256:…",
+        )
+    return (dataclasses.replace(pins[0], post_quantum=second),)
+
+
+def is_root_file(path: Path) -> bool:
+    """Whether a file is JSON, as a team's root is and no public key."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"{"
+    except OSError:
+        return False
 
 
 def trust_list(home: Home | None = None) -> tuple[Pin, ...]:
@@ -175,30 +241,6 @@ def trust_remove(name: str, home: Home | None = None) -> None:
         PinError: nobody is pinned under that name.
     """
     publishers.update((home or Home.default()).known_publishers, lambda known: known.remove(name))
-
-
-def trust_export(
-    *, out: Path | None = None, revoked: Path | None = None, home: Home | None = None
-) -> AllowedSigners:
-    """The known publishers as OpenSSH's `allowed_signers`.
-
-    Args:
-        out: where to write them; None writes nothing.
-        revoked: where to write the keys that must not be believed, for `ssh-keygen -Y verify -r`.
-        home: where the known publishers are.
-
-    Raises:
-        StoreError: the known publishers cannot be read, or a file cannot be written.
-    """
-    found = allowed_signers.export(KnownPublishers.load((home or Home.default()).known_publishers))
-    for path, text in ((out, found.render()), (revoked, found.render_revoked())):
-        if path is None:
-            continue
-        try:
-            write_atomically(path.expanduser(), text.encode())
-        except OSError as error:
-            raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
-    return found
 
 
 def _fingerprint_pin(name: str, what: str, models: tuple[str, ...]) -> Pin:

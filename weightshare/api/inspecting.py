@@ -18,6 +18,7 @@ from weightshare.content.store import Home, Store
 from weightshare.errors import (
     ReleaseNotFoundError,
     SafetensorsError,
+    UnknownPublisherError,
     WeightshareError,
 )
 from weightshare.manifest.kinds import is_code, is_pickle
@@ -29,6 +30,7 @@ from weightshare.swarm.session import Peer, Session
 from weightshare.trust import gate
 from weightshare.trust.gate import Examined
 from weightshare.trust.publishers import KnownPublishers
+from weightshare.trust.standing import describe
 
 
 def inspect(
@@ -117,17 +119,20 @@ def _from_swarm(
 def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Inspected:
     manifest = examined.manifest
     tensors, warnings = _tensors(manifest, folder)
-    if not examined.trusted:
+    if isinstance(examined.problem, UnknownPublisherError):
         warnings.insert(
             0, "the publisher is not one you know: the signature holds, but anybody can make a key"
         )
+    elif examined.problem is not None:
+        warnings.insert(0, examined.problem.message)
     weights = manifest.weights
     return Inspected(
         release=manifest.release,
-        publisher=examined.signer.fingerprint,
+        publisher=examined.fingerprint,
         publisher_name=examined.publisher_name,
         claimed_name=manifest.publisher.name,
         trusted=examined.trusted,
+        team=describe(examined.standing.team) if examined.standing.team else None,
         info_hash_v2=hashes[0],
         info_hash_v1=hashes[1],
         torrent_name=manifest.torrent.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weightshare.api.downloads import download
@@ -19,6 +19,8 @@ from weightshare.manifest.text import escape, quoted
 from weightshare.swarm.networks import Network
 from weightshare.trust.key_types import is_key_type
 from weightshare.trust.keys import PublicKey, read_key_file
+from weightshare.trust.post_quantum import KEY_TYPE as POST_QUANTUM
+from weightshare.trust.post_quantum import PostQuantumKey
 
 GITHUB = "github:"
 HOST_VARIABLE = "GH_HOST"
@@ -39,11 +41,13 @@ class FoundKeys:
         keys: plain Ed25519 keys, each once.
         skipped: what else there was, each with the reason.
         notes: what did not answer.
+        post_quantum: fingerprint of the ML-DSA-44 key in a publisher's own file; empty if there is none.
     """
 
     keys: tuple[PublicKey, ...]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    post_quantum: str = ""
 
     def only(self, fingerprints: Iterable[str]) -> FoundKeys:
         """Those of the keys that are named; all if none is.
@@ -62,11 +66,13 @@ class FoundKeys:
                     fingerprint=fingerprint,
                     found=list(held),
                 )
-        return FoundKeys(tuple(held[fingerprint] for fingerprint in wanted), self.skipped, self.notes)
+        return replace(self, keys=tuple(held[fingerprint] for fingerprint in wanted))
 
 
 def keys_in_file(path: Path) -> FoundKeys:
     """The keys of a file: one a line as in `.pub` files, or the JSON list of GitHub's API.
+
+    A line of its own may hold the ML-DSA-44 key that signs beside an Ed25519 one.
 
     Raises:
         KeyFileError: it cannot be read, holds something else, or no key that serves.
@@ -158,19 +164,26 @@ def _read(data: bytes, source: str) -> FoundKeys:
     """Read a list of keys, in either form.
 
     Raises:
-        KeyFileError: it is neither.
+        KeyFileError: it is neither, or its ML-DSA-44 key is broken.
     """
     lines = _from_json(data, source) if data.lstrip()[:1] == b"[" else _from_text(data, source)
     if len(lines) > _MAX_KEYS:
         raise KeyFileError(f"{source} lists {len(lines):,} keys; {_MAX_KEYS:,} at most are read.")
     keys: dict[PublicKey, None] = {}
+    seconds: dict[str, None] = {}
     skipped = []
     for line in lines:
+        if line.startswith(POST_QUANTUM):
+            # A broken one is no reason to do without it.
+            seconds.setdefault(PostQuantumKey.parse(line).fingerprint)
+            continue
         try:
             keys.setdefault(PublicKey.parse(line))
         except KeyFileError as error:
             skipped.append(error.message)
-    return FoundKeys(tuple(keys), tuple(skipped))
+    if len(seconds) > 1:
+        raise KeyFileError(f"{source} lists {len(seconds)} ML-DSA-44 keys; one at most is expected.")
+    return FoundKeys(tuple(keys), tuple(skipped), post_quantum=next(iter(seconds), ""))
 
 
 def _from_text(data: bytes, source: str) -> list[str]:
@@ -181,7 +194,7 @@ def _from_text(data: bytes, source: str) -> list[str]:
     lines = [line.strip() for line in text.split("\n")]
     lines = [line for line in lines if line and not line.startswith("#")]
     for line in lines:
-        if not is_key_type(line.partition(" ")[0]):
+        if not is_key_type(line.partition(" ")[0]) and not line.startswith(f"{POST_QUANTUM} "):
             raise KeyFileError(
                 f"{source} is no list of public keys: {quoted(line, 60)} is no public key.",
                 hint="A line looks like `ssh-ed25519 AAAA… comment`.",

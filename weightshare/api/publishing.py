@@ -10,13 +10,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from weightshare.api.drafting import Draft, HashedCheckpoint, Intent, draft
+from weightshare.api.drafting import Asked, Draft, HashedCheckpoint, Intent, draft, intent_of, team_draft
 from weightshare.api.results import Published
-from weightshare.api.signers import open_signer
+from weightshare.api.signers import open_both
 from weightshare.api.trusting import new_pin
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.hashing import hash_files
@@ -24,13 +24,17 @@ from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import CheckpointError, DiskError, UsageError
 from weightshare.files import write_atomically
-from weightshare.manifest.metainfo import default_piece_length, tree_order
-from weightshare.manifest.model import MANIFEST_NAME, Manifest
+from weightshare.manifest.magnet import parse as parse_magnet
+from weightshare.manifest.metainfo import tree_order
+from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer, ignore
 from weightshare.trust import gate, publishers, sshsig
 from weightshare.trust.gate import VerifiedManifest
-from weightshare.trust.keys import PublicKey
-from weightshare.trust.publishers import KnownPublishers
+from weightshare.trust.keys import PublicKey, Signer
+from weightshare.trust.post_quantum import PostQuantumSigner
+from weightshare.trust.publishers import KnownPublishers, Pin
+from weightshare.trust.standing import describe
+from weightshare.trust.teams import Team
 from weightshare.units import MAX_PART, format_size
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -94,33 +98,89 @@ def publish(
         TrustError: no usable key, or the name is pinned with another one.
     """
     began = time.monotonic()
-    _check_options(name, version, license, trackers, web_seeds, torrent_urls)
-    home = home or Home.default()
-    signer = open_signer(key, home, passphrase, waiting)
-    checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
-    total = sum(file.size for file in checkpoint.files)
-    intent = Intent(
-        name=name,
+    asked = Asked(
         version=version,
         license=license,
         summary=summary,
         sequence=sequence,
-        piece_length=piece_length or default_piece_length(total),
-        hybrid=not v2_only,
+        piece_length=piece_length,
+        v2_only=v2_only,
         v1_twin=v1_twin,
-        trackers=tuple(trackers),
-        web_seeds=tuple(web_seeds),
-        torrent_urls=tuple(torrent_urls),
+        trackers=trackers,
+        web_seeds=web_seeds,
+        torrent_urls=torrent_urls,
     )
-    hashed = _hash(checkpoint, intent, observe)
-    made = draft(hashed, intent, signer)
-    verified, warnings = _gate(made, signer.public_key, home, allow_pickle=allow_pickle)
-    signature = sshsig.make(made.envelope, signer) if detached else None
-    record = _record(made, checkpoint.root, intent, signer.public_key)
+    check_asked(name, asked)
+    home = home or Home.default()
+    signer, second = open_both(key, home, passphrase, waiting)
+    team = team_of(home, name)
+    if team is not None and team.current.releases.threshold > 1:
+        raise UsageError(
+            f"{name.partition('/')[0]} is a team: {describe(team)}.",
+            hint="Make the manifest with `publish --prepare`, have it signed with `weightshare sign`, "
+            "and publish it with `publish --finish`.",
+        )
+    checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
+    intent = intent_of(name, sum(file.size for file in checkpoint.files), asked)
+    hashed = hash_checkpoint(checkpoint, intent, observe)
+    if team is not None:
+        made, own = team_draft(hashed, intent, team, signer), None
+    else:
+        made, own = draft(hashed, intent, signer, second), own_pin(name, signer.public_key, second)
+    return release(
+        made,
+        hashed,
+        intent,
+        home,
+        own=own,
+        out=out,
+        began=began,
+        allow_pickle=allow_pickle,
+        detached=signer if detached else None,
+    )
+
+
+def team_of(home: Home, name: str) -> Team | None:
+    """The team that publishes models of this name, if the user knows one."""
+    known = KnownPublishers.load(home.known_publishers)
+    return next((pin.team for pin in known.named(name.partition("/")[0]) if pin.team is not None), None)
+
+
+def release(
+    made: Draft,
+    hashed: HashedCheckpoint,
+    intent: Intent,
+    home: Home,
+    *,
+    own: Pin | None,
+    out: Path | None,
+    began: float,
+    allow_pickle: bool,
+    detached: Signer | None = None,
+) -> Published:
+    """Put a signed draft through the gate and write it down.
+
+    Args:
+        made: the draft.
+        hashed: its files and their digests.
+        intent: what the publisher asked for.
+        home: where the store and the known publishers are.
+        own: the maintainer's own key, to be known from now on; None for a team, which is known already.
+        out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
+        began: when the work began, by the monotonic clock.
+        allow_pickle: publish files that run code when loaded.
+        detached: who also makes a detached SSH signature over the manifest; None makes none.
+
+    Raises:
+        TrustError, IntegrityError, RefusedContentError: what every fetch would refuse.
+        DiskError: it cannot be written.
+    """
+    checkpoint = hashed.checkpoint
+    verified, warnings = _gate(made, own, home, allow_pickle=allow_pickle)
+    record = _record(made, checkpoint.root, intent, verified.fingerprint)
+    signature = sshsig.make(made.envelope, detached) if detached is not None else None
     written = _write(Store(home), record, made, hashed, signature, out)
-    publishers.update(
-        home.known_publishers, lambda known: _remember_own(known, made.manifest, signer.public_key)
-    )
+    publishers.update(home.known_publishers, lambda known: _remember(known, own, verified))
     return Published(
         release=record.release,
         publisher=record.publisher,
@@ -140,14 +200,13 @@ def publish(
     )
 
 
-def _check_options(
-    name: str,
-    version: str,
-    spdx: str | None,
-    trackers: Sequence[str],
-    web_seeds: Sequence[str],
-    torrent_urls: Sequence[str],
-) -> None:
+def check_asked(name: str, asked: Asked) -> None:
+    """Refuse what nobody could use, before anything is read.
+
+    Raises:
+        UsageError: a name, version, licence or address that is none.
+    """
+    version, spdx = asked.get("version", "1"), asked.get("license")
     if not _NAME.fullmatch(name) or max(map(len, name.split("/"))) > MAX_PART:
         raise UsageError(
             f"{name!r} is not a model's name.",
@@ -160,9 +219,9 @@ def _check_options(
             f"{spdx!r} is not an SPDX licence expression.",
             hint="For example Apache-2.0, MIT, or LicenseRef-acme for one of your own.",
         )
-    for url in trackers:
+    for url in asked.get("trackers", ()):
         _check_url(url, ("udp://", "http://", "https://", "ws://", "wss://"), "tracker")
-    for url in (*web_seeds, *torrent_urls):
+    for url in (*asked.get("web_seeds", ()), *asked.get("torrent_urls", ())):
         _check_url(url, ("http://", "https://"), "web address")
 
 
@@ -173,7 +232,7 @@ def _check_url(url: str, schemes: tuple[str, ...], what: str) -> None:
         raise UsageError(f"The {what} {url!r} holds a name or password, which everybody would see.")
 
 
-def _hash(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCheckpoint:
+def hash_checkpoint(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCheckpoint:
     """Hash every file, in one pass and in the order of the file tree; none may change meanwhile."""
     sources = sorted(checkpoint.files, key=lambda file: tree_order(file.path))
     hashes = hash_files(
@@ -193,37 +252,42 @@ def _hash(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCh
     return HashedCheckpoint(checkpoint, tuple(zip(sources, hashes, strict=True)))
 
 
+def own_pin(name: str, signer: PublicKey, second: PostQuantumSigner | None) -> Pin:
+    """The maintainer's own key as a publisher, under the model's organisation."""
+    pin = new_pin(name.partition("/")[0], signer, "own key")
+    return replace(pin, post_quantum=second.public_key.fingerprint if second else "")
+
+
 def _gate(
-    made: Draft, signer: PublicKey, home: Home, *, allow_pickle: bool
+    made: Draft, own: Pin | None, home: Home, *, allow_pickle: bool
 ) -> tuple[VerifiedManifest, tuple[str, ...]]:
     """Put the draft through the gate that every fetch will put it through; returns its warnings too."""
-    known = _pin_own(KnownPublishers.load(home.known_publishers), made.manifest, signer)
-    verified = gate.verify(made.envelope, known, expect_publisher=signer.fingerprint_bytes)
+    known = _with_own(KnownPublishers.load(home.known_publishers), own)
+    verified = gate.verify(made.envelope, known, expect_publisher=parse_magnet(made.magnet).publisher)
     gate.match(gate.check_info(made.info.raw, made.info.v2_hash), verified)
     return verified, gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
 
 
-def _pin_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> KnownPublishers:
-    """The maintainer's own key is a known publisher, under the model's organisation."""
-    if known.find(signer.fingerprint) is None and not known.named(manifest.publisher.name):
-        known = known.add(new_pin(manifest.publisher.name, signer, "own key"))
-    return known
+def _with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:
+    if own is None or known.find(own.fingerprint) is not None or known.named(own.name):
+        return known
+    return known.add(own)
 
 
-def _remember_own(known: KnownPublishers, manifest: Manifest, signer: PublicKey) -> KnownPublishers:
+def _remember(known: KnownPublishers, own: Pin | None, verified: VerifiedManifest) -> KnownPublishers:
     """The own key pinned, and the release's sequence noted as seen."""
-    known = _pin_own(known, manifest, signer)
-    pin = known.find(signer.fingerprint)
-    return known.with_highest(pin.name, manifest.model.id, manifest.model.sequence) if pin else known
+    known = _with_own(known, own)
+    pin, model = known.find(verified.fingerprint), verified.manifest.model
+    return known.with_highest(pin.name, model.id, model.sequence) if pin else known
 
 
-def _record(made: Draft, root: Path, intent: Intent, signer: PublicKey) -> Record:
+def _record(made: Draft, root: Path, intent: Intent, publisher: str) -> Record:
     info = made.info
     return Record(
         info_hash_v2=info.v2_hash.hex(),
         info_hash_v1=info.v1_hash.hex() if info.v1_hash else None,
         release=made.manifest.release,
-        publisher=signer.fingerprint,
+        publisher=publisher,
         kind="published",
         path=root,
         bytes=made.manifest.size,

@@ -71,6 +71,73 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How many keys have signed a manifest, how many must, and how many may."""
+
+    signed: int
+    threshold: int
+    keys: int
+
+    @property
+    def missing(self) -> int:
+        """How many signatures are still to come."""
+        return max(0, self.threshold - self.signed)
+
+    def to_json(self) -> Json:
+        """The JSON form."""
+        return {
+            "signed": self.signed,
+            "threshold": self.threshold,
+            "keys": self.keys,
+            "missing": self.missing,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A team's manifest that is to be signed: what `publish --prepare` made, or `sign` signed.
+
+    Attributes:
+        release: `ORG/MODEL@VERSION`.
+        publisher: the team's identity.
+        publisher_name: the team's name.
+        manifest: the file to pass on.
+        payload_sha256: what is signed, in hex; the same for every maintainer.
+        tally: who has signed so far.
+        files: number of files.
+        bytes: their size.
+        seconds: time it took.
+        warnings: what a careful publisher wants to know.
+    """
+
+    release: str
+    publisher: str
+    publisher_name: str
+    manifest: Path
+    payload_sha256: str
+    tally: Tally
+    files: int
+    bytes: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> Json:
+        """The JSON result."""
+        return {
+            "release": self.release,
+            "publisher": self.publisher,
+            "publisher_name": self.publisher_name,
+            "manifest": str(self.manifest),
+            "payload_sha256": self.payload_sha256,
+            "signatures": self.tally.to_json(),
+            "files": self.files,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken."""
 
@@ -219,6 +286,7 @@ class Inspected:
     bytes: int
     tensors: tuple[InspectedTensor, ...] = ()
     warnings: tuple[str, ...] = ()
+    team: str | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -228,6 +296,7 @@ class Inspected:
             "publisher_name": self.publisher_name,
             "claimed_name": self.claimed_name,
             "trusted": self.trusted,
+            "team": self.team,
             "info_hash_v2": self.info_hash_v2,
             "info_hash_v1": self.info_hash_v1,
             "torrent_name": self.torrent_name,
@@ -371,3 +440,4 @@ class StrangerInfo:
     files: int
     bytes: int
     source: str = field(default="")
+    team: str = field(default="")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.results import StrangerInfo
 from weightshare.content.store import Home
-from weightshare.errors import UnknownPublisherError
-from weightshare.manifest.model import Manifest
+from weightshare.errors import KeyFileError, UnknownPublisherError
+from weightshare.manifest.envelope import Envelope
 from weightshare.trust import gate, publishers
-from weightshare.trust.gate import VerifiedManifest
+from weightshare.trust.gate import Examined, VerifiedManifest
 from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.publishers import KnownPublishers, Pin
+from weightshare.trust.signatures import sound_post_quantum_keys
+from weightshare.trust.standing import describe
+from weightshare.trust.teams import Team
 
 Confirm = Callable[[StrangerInfo], bool]
 
@@ -59,27 +63,40 @@ class Trustee:
         """Write down a new pin and the highest sequence seen; only after every step of the gate."""
         model = decision.verified.manifest.model
 
+        verified = decision.verified
+
         def change(known: KnownPublishers) -> KnownPublishers:
-            pin = known.find(decision.verified.fingerprint)
+            pin = known.find(verified.fingerprint) or known.find(verified.pin.fingerprint)
             if pin is None and decision.new_pin is not None:
                 pin = decision.new_pin
                 known = known.add(pin)
-            return known.with_highest(pin.name, model.id, model.sequence) if pin else known
+            if pin is None:
+                return known
+            if verified.team is not None and _is_news(verified.team, pin):
+                known = known.with_team(pin.fingerprint, verified.team)
+            return known.with_highest(pin.name, model.id, model.sequence)
 
-        pin = self.known.find(decision.verified.fingerprint)
-        seen = pin.highest.get(model.id, -1) if pin else -1
-        if decision.new_pin is not None or seen < model.sequence:
+        pin = verified.pin
+        news = verified.team is not None and _is_news(verified.team, pin)
+        if decision.new_pin is not None or news or pin.highest.get(model.id, -1) < model.sequence:
             self.known = publishers.update(self._path, change)
 
     def _take_in(self, envelope: bytes, stranger: UnknownPublisherError) -> Pin:
         examined = gate.examine(envelope, self.known)
-        fingerprint = examined.signer.fingerprint
         via = "--trust"
-        if fingerprint not in self._trust:
-            if self._confirm is None or not self._confirm(_stranger(examined.manifest, fingerprint)):
+        if examined.fingerprint not in self._trust:
+            if self._confirm is None or not self._confirm(_stranger(examined)):
                 raise stranger
             via = "asked"
-        return new_pin(examined.manifest.publisher.name, examined.signer, via)
+        name, team = examined.manifest.publisher.name, examined.standing.team
+        if team is not None:
+            return team_pin(name, team, via)
+        return replace(new_pin(name, examined.signer, via), post_quantum=_second_key(examined))
+
+
+def _is_news(team: Team, pin: Pin) -> bool:
+    """Whether the team is more than the pin says: a single key so far, or an older root."""
+    return pin.team is None or pin.team.version < team.version
 
 
 def new_pin(name: str, key: PublicKey, via: str, *, models: tuple[str, ...] = ("*",)) -> Pin:
@@ -94,12 +111,29 @@ def new_pin(name: str, key: PublicKey, via: str, *, models: tuple[str, ...] = ("
     )
 
 
-def _stranger(manifest: Manifest, fingerprint: str) -> StrangerInfo:
+def team_pin(name: str, team: Team, via: str, *, models: tuple[str, ...] = ("*",)) -> Pin:
+    """A pin of a team made today."""
+    pin = Pin(name, team.fingerprint, models=models, added=datetime.now(UTC).date(), via=via)
+    return pin.with_team(team)
+
+
+def _second_key(examined: Examined) -> str:
+    """Fingerprint of the ML-DSA-44 key that signed too, to be demanded from now on; empty if there is none."""
+    with suppress(KeyFileError):  # an installation that cannot check such a signature cannot demand it
+        for key in sound_post_quantum_keys(Envelope.parse(examined.envelope)):
+            if key.fingerprint in examined.manifest.publisher.keys:
+                return key.fingerprint
+    return ""
+
+
+def _stranger(examined: Examined) -> StrangerInfo:
+    manifest, team = examined.manifest, examined.standing.team
     return StrangerInfo(
-        fingerprint=fingerprint,
+        fingerprint=examined.fingerprint,
         claimed_name=manifest.publisher.name,
         release=manifest.release,
         files=len(manifest.files),
         bytes=manifest.size,
         source=manifest.source.hub if manifest.source else "",
+        team=describe(team) if team is not None else "",
     )

@@ -1,7 +1,8 @@
 """The envelope of `weightshare.json`: DSSE v1 with the signer's public key beside each signature.
 
 An envelope is untrusted. Its `keyid` is a hint and its `publicKey` only a carrier: both say what the signer
-claims, and prove nothing until the signature holds and the key's fingerprint is one the user pinned.
+claims, and prove nothing until the signature holds and the key's fingerprint is one the user pinned. `roots`
+carries a team's root files, which no signature here covers, as each proves itself from the one before.
 Source: DSSE protocol v1.0.2 (secure-systems-lab).
 """
 
@@ -16,7 +17,7 @@ from weightshare.errors import ManifestError, UnsupportedError
 from weightshare.manifest import strict_json
 from weightshare.manifest.model import PAYLOAD_TYPE
 from weightshare.manifest.text import quoted
-from weightshare.units import MAX_ENVELOPE, MAX_SIGNATURES
+from weightshare.units import MAX_ENVELOPE, MAX_ROOT, MAX_ROOTS, MAX_SIGNATURES
 
 _MAX_SIGNATURE = 16_384
 _MAX_KEY_LINE = 16_384
@@ -28,8 +29,8 @@ class Signature:
 
     Attributes:
         keyid: the fingerprint the signer claims; a hint.
-        sig: the signature itself; 64 bytes for Ed25519.
-        public_key: the one-line OpenSSH key it claims to be by, empty if absent; untrusted.
+        sig: the signature itself; 64 bytes for Ed25519, 2,420 for ML-DSA-44.
+        public_key: the one-line key it claims to be by, empty if absent; untrusted.
     """
 
     keyid: str
@@ -39,11 +40,19 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A payload as stored, and the signatures over it. Nothing in it is proven."""
+    """A payload as stored, and the signatures over it. Nothing in it is proven.
+
+    Attributes:
+        payload_type: what the payload is.
+        payload: the bytes that are signed.
+        signatures: those over type and payload.
+        roots: a team's TUF root files, version 1 first; empty for a publisher with one key.
+    """
 
     payload_type: str
     payload: bytes
     signatures: tuple[Signature, ...]
+    roots: tuple[bytes, ...] = ()
 
     @property
     def payload_sha256(self) -> bytes:
@@ -63,11 +72,13 @@ class Envelope:
             if signature.public_key:
                 entry["publicKey"] = signature.public_key
             signatures.append(entry)
-        document = {
+        document: dict[str, object] = {
             "payloadType": self.payload_type,
             "payload": base64.b64encode(self.payload).decode("ascii"),
             "signatures": signatures,
         }
+        if self.roots:
+            document["roots"] = [base64.b64encode(root).decode("ascii") for root in self.roots]
         return strict_json.dumps(document) + b"\n"
 
     @classmethod
@@ -91,12 +102,23 @@ class Envelope:
                 field="payloadType",
             )
         payload = _base64(document.get("payload"), "payload", MAX_ENVELOPE)
-        signatures = document.get("signatures")
-        if not isinstance(signatures, list):
-            raise _error("signatures", "a list is expected")
-        if len(signatures) > MAX_SIGNATURES:
-            raise _error("signatures", f"{len(signatures)} of them, {MAX_SIGNATURES} at most")
-        return cls(payload_type, payload, tuple(_signature(s, i) for i, s in enumerate(signatures)))
+        signatures = _list(document, "signatures", MAX_SIGNATURES)
+        roots = _list(document, "roots", MAX_ROOTS) if "roots" in document else []
+        return cls(
+            payload_type,
+            payload,
+            tuple(_signature(entry, i) for i, entry in enumerate(signatures)),
+            tuple(_base64(entry, f"roots[{i}]", MAX_ROOT) for i, entry in enumerate(roots)),
+        )
+
+
+def _list(document: dict[str, object], key: str, limit: int) -> list[object]:
+    value = document.get(key)
+    if not isinstance(value, list):
+        raise _error(key, "a list is expected")
+    if len(value) > limit:
+        raise _error(key, f"{len(value)} of them, {limit} at most")
+    return value
 
 
 def _signature(entry: object, index: int) -> Signature:

@@ -39,10 +39,17 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who says so: a name, and the fingerprints (`SHA256:…`) of the keys that may sign."""
+    """Who says so.
+
+    Attributes:
+        name: the publisher's name, the `ORG` of its models.
+        keys: the fingerprints (`SHA256:…`) of the keys that may sign.
+        root_version: for a team, the version of the root under which it signs; None for a single key.
+    """
 
     name: str
     keys: tuple[str, ...]
+    root_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

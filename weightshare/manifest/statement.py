@@ -109,9 +109,10 @@ def serialise(manifest: Manifest) -> bytes:
     """
     files = sorted(manifest.files, key=lambda entry: entry.path.encode())
     model, publisher, torrent = manifest.model, manifest.publisher, manifest.torrent
+    root = {} if publisher.root_version is None else {"rootVersion": publisher.root_version}
     predicate: dict[str, object] = {
         "files": [_file_out(entry) for entry in files],
-        "publisher": {"name": publisher.name, "keys": list(publisher.keys)},
+        "publisher": {"name": publisher.name, "keys": list(publisher.keys)} | root,
         "model": {
             "id": model.id,
             "version": model.version,
@@ -220,7 +221,10 @@ def _publisher(entry: Fields) -> Publisher:
     for key in keys:
         if not FINGERPRINT.fullmatch(key):
             raise field_error(entry.at("keys"), f"{quoted(key)} is no fingerprint (SHA256:…)")
-    return Publisher(entry.matching("name", NAME, "a name of letters, digits and . _ -"), keys)
+    version = entry.integer("rootVersion") if entry.has("rootVersion") else None
+    if version == 0:
+        raise field_error(entry.at("rootVersion"), "roots are counted from 1")
+    return Publisher(entry.matching("name", NAME, "a name of letters, digits and . _ -"), keys, version)
 
 
 def _model(entry: Fields) -> ModelFacts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weightshare.errors import (
@@ -18,7 +17,7 @@ from weightshare.manifest.kinds import is_code, is_pickle
 from weightshare.manifest.metainfo import Info, parse_info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.text import quoted
-from weightshare.trust.publishers import KnownPublishers, Pin
+from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.verification import Examined, VerifiedManifest
 from weightshare.units import MAX_ENVELOPE
 
@@ -133,12 +132,12 @@ def judge(verified: VerifiedManifest, known: KnownPublishers, policy: Policy) ->
     """
     manifest = verified.manifest
     warnings = list(verified.warnings)
-    pin = known.find(verified.fingerprint)
-    if pin is not None and pin.revoked:
+    pin = known.find(verified.fingerprint) or verified.pin
+    if pin.revoked:
         raise RevokedError(f"The key {pin.fingerprint} was revoked.", fingerprint=pin.fingerprint)
     for other in policy.seen:
         for revocation in other.manifest.revokes:
-            if revocation.manifest == verified.payload_sha256 and other.signer == verified.signer:
+            if revocation.manifest == verified.payload_sha256 and other.fingerprint == verified.fingerprint:
                 raise RevokedError(
                     f"{manifest.release} was revoked by its publisher in {other.release}: "
                     f"{revocation.reason or 'no reason given'}.",
@@ -146,8 +145,7 @@ def judge(verified: VerifiedManifest, known: KnownPublishers, policy: Policy) ->
                     release=manifest.release,
                     reason=revocation.reason,
                 )
-    highest = _highest(pin)
-    sequence, seen = manifest.model.sequence, highest.get(manifest.model.id, -1)
+    sequence, seen = manifest.model.sequence, pin.highest.get(manifest.model.id, -1)
     if sequence < seen:
         text = (
             f"{manifest.release} has sequence {sequence}, and {seen} was seen before: it is an older release."
@@ -168,10 +166,6 @@ def judge(verified: VerifiedManifest, known: KnownPublishers, policy: Policy) ->
     if code:
         warnings.append(f"It carries code, which weightshare never runs: {_some(code)}.")
     return tuple(warnings)
-
-
-def _highest(pin: Pin | None) -> Mapping[str, int]:
-    return pin.highest if pin is not None else {}
 
 
 def _some(paths: list[str] | tuple[str, ...]) -> str:

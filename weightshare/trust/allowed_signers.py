@@ -62,6 +62,8 @@ def export(known: KnownPublishers) -> AllowedSigners:
                 notes.append(
                     f"{pin.name} is trusted for {', '.join(pin.models)} only; ssh-keygen cannot check that."
                 )
+            if pin.post_quantum:
+                notes.append(f"{pin.name} signs with an ML-DSA-44 key as well; ssh-keygen cannot check that.")
     listed = {key.fingerprint for key in revoked}
     for fingerprint in sorted(gone - listed):
         notes.append(
@@ -71,6 +73,6 @@ def export(known: KnownPublishers) -> AllowedSigners:
 
 
 def _no_key(pin: Pin) -> str:
-    if getattr(pin, "root", None):
+    if pin.root:
         return "a team, whose keys its root names and whose threshold ssh-keygen cannot count"
     return "pinned by its fingerprint alone; ssh-keygen needs the key (weightshare trust add NAME KEY.pub)"

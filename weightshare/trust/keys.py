@@ -234,8 +234,8 @@ def create_key(path: Path, comment: str = "", passphrase: str | None = None) -> 
             )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(path, data, 0o600)
-        _write_new(public_path, f"{public_key.openssh}\n".encode(), 0o644)
+        write_key_file(path, data, 0o600)
+        write_key_file(public_path, f"{public_key.openssh}\n".encode(), 0o644)
     except FileExistsError as error:
         raise KeyFileError(f"{path} is there already; a key is never overwritten.") from error
     except OSError as error:
@@ -268,6 +268,11 @@ def format_fingerprint(digest: bytes) -> str:
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
 
 
+def fingerprint_bytes(fingerprint: str) -> bytes:
+    """The digest (32 bytes) of a fingerprint in its one spelling."""
+    return base64.b64decode(fingerprint.removeprefix("SHA256:") + "=")
+
+
 def parse_fingerprint(text: str) -> str:
     """A fingerprint as people paste it, in its one spelling: `SHA256:` and 43 characters.
 
@@ -288,10 +293,10 @@ def parse_fingerprint(text: str) -> str:
 
 
 def read_key_file(path: Path, limit: int = _MAX_KEY_FILE) -> bytes:
-    """The bytes of a key file, which are few.
+    """The bytes of a key file, no more than a key can have.
 
     Raises:
-        KeyFileError: it is missing, cannot be read, or is too large to be a key.
+        KeyFileError: it is missing, unreadable or too large.
     """
     try:
         with path.open("rb") as file:
@@ -327,7 +332,13 @@ def _comment_beside(path: Path) -> str:
         return ""
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def write_key_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file, synced to the disk.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: the disk refuses.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

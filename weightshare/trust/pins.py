@@ -5,13 +5,19 @@
 The line is close to OpenSSH's `allowed_signers`. A pin by fingerprint alone ends in `SHA256:…` instead of a
 key. `@revoked` in front says the key must not be believed any more; such a line may lack the name. `highest`
 is what was last seen of each model, to notice a rollback.
+
+A team's line names its newest root and ends in the team's identity; a publisher who signs with two kinds of key
+has the fingerprint of the second in `post-quantum`:
+
+    acme namespaces="weightshare" models="*" root="roots/acme/3.root.json" was="SHA256:…" SHA256:…
+    nova namespaces="weightshare" models="*" post-quantum="SHA256:…" ssh-ed25519 AAAA…
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
 
@@ -20,12 +26,14 @@ from weightshare.manifest.statement import FINGERPRINT, NAME
 from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.trust.key_types import KEY_TYPE
 from weightshare.trust.keys import PublicKey, parse_fingerprint
+from weightshare.trust.teams import Team
 from weightshare.units import MAX_JSON_INTEGER
 
 NAMESPACE = "weightshare"
 
 _GLOB = re.compile(r"[A-Za-z0-9._/*?\[\]!-]{1,200}")
 _MODEL_ID = re.compile(r"[A-Za-z0-9._-]{1,96}/[A-Za-z0-9._-]{1,96}")
+_ROOT = re.compile(r"roots/[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[1-9][0-9]{0,9}\.root\.json")
 _SINCE = re.compile(r"\s+since=(\d{4}-\d{2}-\d{2})\Z", re.ASCII)
 _OPTION = re.compile(r'([a-z-]+)=("[^"]*"|[^\s"]+)(?:\s+|\Z)')
 
@@ -43,6 +51,10 @@ class Pin:
         via: how the user came by the key: `github:acme`, `fetch`.
         revoked: whether the key must not be believed.
         highest: the highest sequence seen, by model id.
+        post_quantum: fingerprint of the ML-DSA-44 key that must sign too; empty if there is none.
+        root: where a team's newest root lies, relative to the file of pins; empty for a single key.
+        was: fingerprint of the single key that became the team; empty if there was none.
+        team: the team, once its roots were read; the line itself does not hold it.
     """
 
     name: str
@@ -53,6 +65,10 @@ class Pin:
     via: str = ""
     revoked: bool = False
     highest: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    post_quantum: str = ""
+    root: str = ""
+    was: str = ""
+    team: Team | None = None
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -64,6 +80,13 @@ class Pin:
             return "a name has letters, digits and . _ -, and begins with a letter or digit"
         if not FINGERPRINT.fullmatch(self.fingerprint):
             return f"{quoted(self.fingerprint, 60)} is no fingerprint"
+        for fingerprint in filter(None, (self.post_quantum, self.was)):
+            if not FINGERPRINT.fullmatch(fingerprint):
+                return f"{quoted(fingerprint, 60)} is no fingerprint"
+        if self.root and (not _ROOT.fullmatch(self.root) or self.key is not None):
+            return f"{quoted(self.root, 60)} is no team's root (roots/NAME/1.root.json)"
+        if self.team is not None and (self.team.fingerprint, self.root) != (self.fingerprint, self.root_path):
+            return "the team is another one"
         if self.key is not None and self.key.fingerprint != self.fingerprint:
             return f"the fingerprint {self.fingerprint} is not its key's, {self.key.fingerprint}"
         if not self.models or not all(_GLOB.fullmatch(glob) for glob in self.models):
@@ -74,6 +97,24 @@ class Pin:
             if not _MODEL_ID.fullmatch(model) or not 0 <= sequence <= MAX_JSON_INTEGER:
                 return f"{quoted(model, 60)}={sequence} is no model and sequence"
         return None
+
+    @property
+    def root_path(self) -> str:
+        """Where the newest root of the pin's team belongs."""
+        return root_path(self.name, self.team.version) if self.team is not None else ""
+
+    def with_team(self, team: Team) -> Pin:
+        """The same publisher as this team, or as its newer roots say."""
+        was = self.was or ("" if self.fingerprint == team.fingerprint else self.fingerprint)
+        return replace(
+            self,
+            fingerprint=team.fingerprint,
+            key=None,
+            post_quantum="",
+            root=root_path(self.name, team.version),
+            was=was,
+            team=team,
+        )
 
     def render(self) -> str:
         """The pin as a line of the file, without its line feed."""
@@ -88,6 +129,9 @@ class Pin:
         if self.highest:
             seen = ",".join(f"{model}={sequence}" for model, sequence in sorted(self.highest.items()))
             words.append(f'highest="{seen}"')
+        for option, value in (("post-quantum", self.post_quantum), ("root", self.root), ("was", self.was)):
+            if value:
+                words.append(f'{option}="{value}"')
         words.append(self.key.openssh if self.key is not None else self.fingerprint)
         return " ".join(words)
 
@@ -102,6 +146,11 @@ class Pin:
             return _parse(line.strip())
         except WeightshareError as error:
             raise ValueError(error.message.rstrip(".")) from error
+
+
+def root_path(name: str, version: int) -> str:
+    """Where a root is kept, relative to the file of pins."""
+    return f"roots/{name}/{version}.root.json"
 
 
 def _parse(line: str) -> Pin:
@@ -133,6 +182,9 @@ def _parse(line: str) -> Pin:
         via=options.pop("via", ""),
         revoked=marker is not None,
         highest=MappingProxyType(_highest(options.pop("highest", ""))),
+        post_quantum=options.pop("post-quantum", ""),
+        root=options.pop("root", ""),
+        was=options.pop("was", ""),
     )
     if options:
         raise ValueError(f"the option {quoted(next(iter(options)), 30)} is unknown")

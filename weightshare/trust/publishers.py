@@ -1,8 +1,8 @@
-"""The publishers a user knows: pinned keys, and the highest sequence seen of each model.
+"""The publishers a user knows: pinned keys and teams, and the highest sequence seen of each model.
 
 The file is the root of all trust here, so it is read strictly (a malformed line stops everything and is
 named), and written whole: to a temporary file, synced, and renamed, under a lock. It can be edited by hand;
-comments are not kept by the next change.
+comments are not kept by the next change. A team's roots lie beside it, in `roots/NAME/N.root.json`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from weightshare.errors import PinError, StoreError, StoreLockedError
+from weightshare.errors import PinError, StoreError, StoreLockedError, TeamRootError, WeightshareError
 from weightshare.files import write_atomically
 from weightshare.trust.pins import Pin
+from weightshare.trust.teams import Team, as_team
+from weightshare.units import MAX_ROOTS
 
 __all__ = ["KnownPublishers", "Pin", "update"]
 
@@ -72,9 +74,10 @@ class KnownPublishers:
         if len(data) > _MAX_FILE:
             raise StoreError(f"{path} is too large to be a list of publishers.")
         try:
-            return cls.parse(data.decode("utf-8"))
+            parsed = cls.parse(data.decode("utf-8"))
         except UnicodeDecodeError as error:
             raise StoreError(f"{path} is not UTF-8 at byte {error.start}.") from error
+        return cls(tuple(_with_roots(pin, path.parent) for pin in parsed.pins))
 
     def render(self) -> str:
         """The file's text."""
@@ -88,6 +91,8 @@ class KnownPublishers:
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for pin in self.pins:  # the roots first: a line never names one that is not there
+                _write_roots(pin, path.parent)
             write_atomically(path, self.render().encode(), mode=0o600)
         except OSError as error:
             raise StoreError(f"{path} could not be written: {error.strerror}.") from error
@@ -115,7 +120,7 @@ class KnownPublishers:
         known = self
         for name in dict.fromkeys(pin.name for pin in pins):
             pinned = {pin.fingerprint for pin in self.named(name) if not pin.revoked}
-            if pinned and pinned != wanted and not replace:
+            if pinned and pinned != wanted and max(len(pinned), len(wanted)) > 1 and not replace:
                 new, gone = sorted(wanted - pinned), sorted(pinned - wanted)
                 raise PinError(
                     f"{name} is pinned with another set of keys: "
@@ -188,6 +193,15 @@ class KnownPublishers:
             raise PinError(f"{name} is not pinned.", hint="weightshare trust list", name=name)
         return KnownPublishers(tuple(pin for pin in self.pins if id(pin) not in gone))
 
+    def with_team(self, fingerprint: str, team: Team) -> KnownPublishers:
+        """The publishers, with the pin of this fingerprint turned into the team, or its roots brought up to date."""
+        return KnownPublishers(
+            tuple(
+                pin.with_team(team) if pin.fingerprint == fingerprint and not pin.revoked else pin
+                for pin in self.pins
+            )
+        )
+
     def with_highest(self, name: str, model_id: str, sequence: int) -> KnownPublishers:
         """The publishers, with a sequence noted as seen for a model of this name; it never falls."""
         pins = []
@@ -252,6 +266,41 @@ def _take(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _with_roots(pin: Pin, folder: Path) -> Pin:
+    """The pin with its team, read from the roots that were proven when they were written."""
+    if not pin.root:
+        return pin
+    newest = folder / pin.root
+    version = int(newest.name.partition(".")[0])
+    try:
+        if version > MAX_ROOTS:
+            raise TeamRootError(f"{version} roots are more than {MAX_ROOTS}.")
+        files = tuple(
+            (newest.parent / f"{number}.root.json").read_bytes() for number in range(1, version + 1)
+        )
+        return replace(pin, team=as_team(pin.fingerprint, files))
+    except (OSError, TeamRootError, PinError) as error:
+        reason = (
+            error.message if isinstance(error, WeightshareError) else f"{error.filename}: {error.strerror}"
+        )
+        raise StoreError(
+            f"The roots of the team {pin.name} cannot be read: {reason}",
+            hint=f"Remove the team and pin it anew: weightshare trust remove {pin.name}",
+            path=str(newest),
+        ) from error
+
+
+def _write_roots(pin: Pin, folder: Path) -> None:
+    if pin.team is None:
+        return
+    place = (folder / pin.root).parent
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for root in pin.team.chain:
+        target = place / f"{root.version}.root.json"
+        if not target.exists() or target.read_bytes() != root.raw:
+            write_atomically(target, root.raw, mode=0o600)
 
 
 def _merged(pin: Pin, same: list[Pin]) -> Pin:

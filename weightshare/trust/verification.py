@@ -5,24 +5,19 @@
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn, final
 
-from weightshare.errors import (
-    BadSignatureError,
-    ChangedPublisherError,
-    PublisherMismatchError,
-    RevokedError,
-    TrustError,
-    UnknownPublisherError,
-    UnsignedError,
-)
+from weightshare.errors import BadSignatureError, TrustError, UnsignedError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Manifest
-from weightshare.trust.keys import PublicKey, format_fingerprint
-from weightshare.trust.publishers import KnownPublishers, Pin
+from weightshare.trust.keys import PublicKey
+from weightshare.trust.pins import Pin
+from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.signatures import refused_keys, sound_keys
+from weightshare.trust.standing import Standing, assess
+from weightshare.trust.teams import Team
 
 _SEAL: Final = object()
 
@@ -30,12 +25,14 @@ _SEAL: Final = object()
 @final
 @dataclass(frozen=True, slots=True)
 class VerifiedManifest:
-    """A manifest whose signature holds and whose signer the user knows. Only `verify` makes one.
+    """A manifest whose signatures hold and whose publisher the user knows. Only `verify` makes one.
 
     Attributes:
         manifest: what was signed.
-        signer: the key that signed it.
-        publisher_name: the name under which the user pinned that key; None if the pin has none.
+        signer: the key that signed it, the first of a team's.
+        pin: whom the user knows its publisher as.
+        team: the team that signed it, as its newest root says; None for a single key.
+        publisher_name: the name under which the user pinned them; None if the pin has none.
         envelope: the bytes of `weightshare.json`, as stored.
         payload_sha256: how other manifests name this one (32 bytes).
         warnings: sentences for the user; nothing that would have to stop.
@@ -43,7 +40,8 @@ class VerifiedManifest:
 
     manifest: Manifest
     signer: PublicKey
-    publisher_name: str | None
+    pin: Pin
+    team: Team | None
     envelope: bytes
     payload_sha256: bytes
     warnings: tuple[str, ...]
@@ -59,8 +57,13 @@ class VerifiedManifest:
 
     @property
     def fingerprint(self) -> str:
-        """The signer's fingerprint: `SHA256:…`."""
-        return self.signer.fingerprint
+        """The publisher's identity, `SHA256:…`: the signer's key, or the team's."""
+        return self.team.fingerprint if self.team is not None else self.signer.fingerprint
+
+    @property
+    def publisher_name(self) -> str | None:
+        """The name under which the user pinned the publisher; None if the pin has none."""
+        return self.pin.name or None
 
     @property
     def release(self) -> str:
@@ -70,30 +73,44 @@ class VerifiedManifest:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A manifest whose signature holds, by whomever: good for looking, not for using.
+    """A manifest with a signature that holds, by whomever: good for looking, not for using.
 
     Attributes:
         manifest: what was signed.
-        signer: the key that signed it.
-        publisher_name: the name under which the user pinned that key; None if unknown.
-        trusted: whether `verify` would pass it.
+        standing: who signed it, and what speaks against taking them for the publisher.
         envelope: the bytes of `weightshare.json`, as stored.
         payload_sha256: how other manifests name this one (32 bytes).
-        problem: why it is not trusted, None if it is.
     """
 
     manifest: Manifest
-    signer: PublicKey
-    publisher_name: str | None
-    trusted: bool
+    standing: Standing
     envelope: bytes
     payload_sha256: bytes
-    problem: TrustError | None = None
+
+    @property
+    def signer(self) -> PublicKey:
+        """The key that signed it, the first of a team's."""
+        return self.standing.signers[0]
+
+    @property
+    def problem(self) -> TrustError | None:
+        """Why it is not trusted, None if it is."""
+        return self.standing.problem
+
+    @property
+    def trusted(self) -> bool:
+        """Whether `verify` would pass it."""
+        return self.standing.problem is None
+
+    @property
+    def publisher_name(self) -> str | None:
+        """The name under which the user pinned the publisher; None if unknown."""
+        return self.standing.pin.name or None if self.standing.pin is not None else None
 
     @property
     def fingerprint(self) -> str:
-        """The signer's fingerprint: `SHA256:…`."""
-        return self.signer.fingerprint
+        """The publisher's identity, `SHA256:…`: the signer's key, or the team's."""
+        return self.standing.fingerprint
 
     @property
     def release(self) -> str:
@@ -124,12 +141,11 @@ def examine(envelope: bytes, known: KnownPublishers, *, expect_publisher: bytes 
             f"No signature of the manifest holds over its bytes.{reasons}",
             hint="The manifest was changed after it was signed, or damaged on its way.",
         )
-    signer = _signer(sound, known, expect_publisher)
     manifest = Manifest.from_payload(parsed.payload)
-    pin = known.find(signer.fingerprint)
-    problem = _problem(manifest, signer, known, expect_publisher)
-    name = pin.name or None if pin is not None else None
-    return Examined(manifest, signer, name, problem is None, envelope, parsed.payload_sha256, problem)
+    standing = assess(parsed, manifest, sound, known, expect_publisher)
+    if standing.problem is None and standing.pin is not None:
+        standing = replace(standing, problem=_scope_problem(manifest, standing.pin))
+    return Examined(manifest, standing, envelope, parsed.payload_sha256)
 
 
 def verify(
@@ -149,82 +165,33 @@ def verify(
         PublisherMismatchError: it is not signed by the key that the magnet names.
         RevokedError: the signer's key was revoked.
         ChangedPublisherError: it speaks for a name that the user pinned with another key.
-        UnknownPublisherError: the signature holds, by a key the user does not know.
+        UnknownPublisherError: the signature holds, by a key or team the user does not know.
+        StrippedSignatureError: one of the two signatures that this publisher always gives is missing.
+        TeamRootError, ThresholdError, RetiredKeyError: what came does not amount to the team's word.
+        MissingExtraError: the release brings newer roots of a team, and python-tuf is not installed.
         TrustError: the user trusts the signer for other models only.
     """
     examined = examine(envelope, known, expect_publisher=expect_publisher)
-    if examined.problem is not None:
-        raise examined.problem
-    manifest, name = examined.manifest, examined.publisher_name
-    warnings = []
+    manifest, standing = examined.manifest, examined.standing
+    if standing.problem is not None:
+        raise standing.problem
+    if standing.pin is None:
+        raise AssertionError("without a problem there is a pin")
+    name, warnings = examined.publisher_name, list(standing.notes)
     if name is not None and name.casefold() != manifest.publisher.name.casefold():
         warnings.append(
             f"The release names its publisher {manifest.publisher.name}; you know the key as {name}."
         )
     return VerifiedManifest(
-        manifest, examined.signer, name, envelope, examined.payload_sha256, tuple(warnings), _SEAL
+        manifest,
+        examined.signer,
+        standing.pin,
+        standing.team,
+        envelope,
+        examined.payload_sha256,
+        tuple(warnings),
+        _SEAL,
     )
-
-
-def _signer(sound: list[PublicKey], known: KnownPublishers, expected: bytes | None) -> PublicKey:
-    """Of the keys whose signatures hold, the one to speak of: expected before pinned before the rest."""
-
-    def rank(key: PublicKey) -> int:
-        pin = known.find(key.fingerprint)
-        if expected is not None and key.fingerprint_bytes == expected:
-            return 0
-        return 2 if pin is None else 3 if pin.revoked else 1
-
-    return min(sound, key=rank)
-
-
-def _problem(
-    manifest: Manifest, signer: PublicKey, known: KnownPublishers, expected: bytes | None
-) -> TrustError | None:
-    fingerprint = signer.fingerprint
-    if expected is not None and signer.fingerprint_bytes != expected:
-        return PublisherMismatchError(
-            f"The magnet names the publisher {format_fingerprint(expected)}, "
-            f"but the manifest is signed by {fingerprint}.",
-            hint="One of the two was swapped. Ask whoever gave you the link.",
-            expected=format_fingerprint(expected),
-            fingerprint=fingerprint,
-        )
-    if fingerprint not in manifest.publisher.keys:
-        return BadSignatureError(
-            f"The manifest names other keys for {manifest.publisher.name} than the one that signed it, "
-            f"{fingerprint}.",
-            fingerprint=fingerprint,
-        )
-    pin = known.find(fingerprint)
-    if pin is not None and pin.revoked:
-        return RevokedError(
-            f"The key {fingerprint} was revoked.",
-            hint="Its publisher may have signed the release anew; ask them for the new link.",
-            fingerprint=fingerprint,
-            name=pin.name,
-        )
-    for name in dict.fromkeys((manifest.publisher.name, manifest.model.id.partition("/")[0])):
-        pinned = known.named(name)
-        if pinned and all(other.fingerprint != fingerprint for other in pinned):
-            return ChangedPublisherError(
-                f"You know {name} by the key {pinned[0].fingerprint}, "
-                f"but this release for {name} is signed by {fingerprint}.",
-                hint=f"If they told you of a new key by a way you trust: "
-                f"weightshare trust add {name} {fingerprint} --replace",
-                name=name,
-                pinned=pinned[0].fingerprint,
-                fingerprint=fingerprint,
-            )
-    if pin is None:
-        return UnknownPublisherError(
-            f"You do not know the publisher: {manifest.publisher.name}, {fingerprint}.",
-            hint=f"Compare the fingerprint with one they publish, then add --trust {fingerprint}",
-            fingerprint=fingerprint,
-            public_key=signer.openssh,
-            name=manifest.publisher.name,
-        )
-    return _scope_problem(manifest, pin)
 
 
 def _scope_problem(manifest: Manifest, pin: Pin) -> TrustError | None:

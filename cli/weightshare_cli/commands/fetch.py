@@ -155,6 +155,7 @@ def _ask(stranger: StrangerInfo) -> bool:
         ("says it is", stranger.claimed_name),
         ("release", stranger.release),
         ("size", f"{format_size(stranger.bytes)} in {output.count(stranger.files, 'file')}"),
+        *((("a team", stranger.team),) if stranger.team else ()),
     ):
         output.note(f"  {name:<12} {value}")
     output.note("")

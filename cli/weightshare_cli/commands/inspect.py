@@ -77,6 +77,7 @@ def _show(seen: Inspected, limit: int) -> None:
     output.facts(
         [
             ("publisher", _signer(seen)),
+            ("a team", seen.team),
             ("released", f"{seen.released}, sequence {seen.sequence}"),
             ("licence", seen.license or "not stated"),
             ("source", seen.source),
@@ -112,6 +113,8 @@ def _show(seen: Inspected, limit: int) -> None:
 def _signer(seen: Inspected) -> str:
     if seen.trusted:
         return output.who(seen.publisher, seen.publisher_name)
+    if seen.publisher_name is not None:
+        return f"NOT PROVEN to be {seen.publisher_name}; see the warning"
     return f"UNKNOWN: {seen.publisher}, which says it is {seen.claimed_name}"
 
 

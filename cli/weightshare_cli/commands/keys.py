@@ -37,6 +37,7 @@ def command() -> None:
         ("make a key called acme", "weightshare keys new acme"),
         ("protect it with a passphrase", "weightshare keys new acme --passphrase"),
         ("the same in a script", f'{ENVIRONMENT}="$(pass show acme)" weightshare keys new acme'),
+        ("with a second key for the time of quantum computers", "weightshare keys new acme --hybrid"),
     ],
 )
 @click.argument("name")
@@ -47,9 +48,15 @@ def command() -> None:
     is_flag=True,
     help=f"Ask for a passphrase to protect the key with. In scripts set {ENVIRONMENT} instead.",
 )
+@click.option(
+    "--hybrid",
+    cls=options.Option,
+    is_flag=True,
+    help="Also make an ML-DSA-44 key (post-quantum). Both will sign, and both are demanded.",
+)
 @options.common
 @click.pass_obj
-def new(settings: Settings, name: str, ask: bool) -> None:
+def new(settings: Settings, name: str, ask: bool, hybrid: bool) -> None:
     """Make a signing key called NAME.
 
     NAME is your name as a publisher, the ORG of the releases it will sign.
@@ -60,17 +67,27 @@ def new(settings: Settings, name: str, ask: bool) -> None:
     if ask and passphrase is None:
         passphrase = ask_new()
     key, path = identity.new_key(name, passphrase=passphrase, home=home_of(settings))
+    second = identity.new_second_key(path, passphrase=passphrase) if hybrid else None
     if settings.json:
         output.say_json(
-            _json(name, key.fingerprint, key.openssh, str(path)) | {"encrypted": passphrase is not None}
+            _json(name, key.fingerprint, key.openssh, str(path))
+            | {"encrypted": passphrase is not None}
+            | {"post_quantum": second.fingerprint if second else None}
         )
         return
     output.say(key.fingerprint)
-    output.facts([("key", str(path)), ("public key", f"{path}.pub")])
+    output.facts(
+        [
+            ("key", str(path)),
+            ("public key", f"{path}.pub"),
+            ("ML-DSA-44", second.fingerprint if second else None),
+        ]
+    )
     if not settings.quiet:
         output.note("")
         output.note("Keep the key to yourself and back it up. Others trust it by its fingerprint:")
-        output.note(f"  weightshare trust add {output.quoted(name)} {key.fingerprint}")
+        more = f" --post-quantum {second.fingerprint}" if second else ""
+        output.note(f"  weightshare trust add {output.quoted(name)} {key.fingerprint}{more}")
 
 
 @command.command("list", examples=[("every key in the home folder", "weightshare keys list")])
@@ -121,13 +138,18 @@ def show(settings: Settings, name: str) -> None:
             hint="weightshare keys list shows those there are.",
             name=name,
         )
-    key = keys[name]
+    key, second = keys[name], identity.second_key(name, home)
     if settings.json:
-        output.say_json(_json(name, key.fingerprint, key.openssh, str(home.keys / name)))
+        output.say_json(
+            _json(name, key.fingerprint, key.openssh, str(home.keys / name))
+            | {"post_quantum": second.line if second else None}
+        )
         return
     if not settings.quiet:
         output.say(key.fingerprint)
     output.say(key.openssh)
+    if second is not None:
+        output.say(second.line)
 
 
 def _json(name: str, fingerprint: str, openssh: str, path: str) -> dict[str, object]:

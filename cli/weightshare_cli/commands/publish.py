@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import format_rate, format_size
-from weightshare_cli import options, output, progress
+from weightshare_cli import options, output, progress, signing
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
 if TYPE_CHECKING:
+    from weightshare.api.drafting import Asked
     from weightshare.api.results import Published
 
 
@@ -38,12 +39,24 @@ if TYPE_CHECKING:
             "a link that works before the first peer does",
             "weightshare publish ./model --name acme/m7b --torrent-url https://acme.example/m7b.torrent",
         ),
+        (
+            "as a team: prepare, let the members sign, finish",
+            "weightshare publish ./model --name acme/m7b --prepare",
+        ),
+        (
+            "",
+            "weightshare sign m7b.weightshare.json --key ~/.ssh/id_ed25519",
+        ),
+        (
+            "",
+            "weightshare publish --finish m7b.weightshare.json --seed",
+        ),
     ],
 )
-@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--name", cls=options.Option, required=True, metavar="ORG/MODEL", help="What the release is called."
+@click.argument(
+    "directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+@click.option("--name", cls=options.Option, metavar="ORG/MODEL", help="What the release is called.")
 @click.option(
     "--version", cls=options.Option, default="1", show_default=True, help="Which release of the model it is."
 )
@@ -55,14 +68,7 @@ if TYPE_CHECKING:
     help_text="Licence, such as Apache-2.0.",
 )
 @click.option("--summary", cls=options.Option, default="", metavar="TEXT", help="One line about the release.")
-@options.shared(
-    "--key",
-    setting="key",
-    section="Options",
-    metavar="KEY",
-    help_text="Sign with this key: one of yours by name, a private or public key file, SHA256:… "
-    "or agent for one that the ssh-agent holds. Default: the only one of yours.",
-)
+@options.key
 @click.option(
     "--sequence",
     cls=options.Option,
@@ -122,6 +128,19 @@ if TYPE_CHECKING:
     help="Also put .torrent and manifest here.",
 )
 @click.option(
+    "--prepare",
+    cls=options.Option,
+    is_flag=True,
+    help="For a team: only write the manifest that its members are to sign.",
+)
+@click.option(
+    "--finish",
+    cls=options.Option,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="MANIFEST",
+    help="For a team: make the release of a manifest that enough of them signed.",
+)
+@click.option(
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
 @options.network
@@ -131,8 +150,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     settings: Settings,
-    directory: Path,
-    name: str,
+    directory: Path | None,
+    name: str | None,
     version: str,
     license: str | None,
     summary: str,
@@ -147,6 +166,8 @@ def command(
     allow_pickle: bool,
     sshsig: bool,
     out: Path | None,
+    prepare: bool,
+    finish: Path | None,
     keep_seeding: bool,
     network: str,
     port: int | None,
@@ -157,8 +178,25 @@ def command(
     DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
     leave the folder, names that other systems cannot store, and safetensors files with a bad header.
     """
-    from weightshare.api.publishing import publish
-
+    _check_call(directory, name, prepare=prepare, finish=finish)
+    if sshsig and (prepare or finish is not None):
+        raise click.UsageError(
+            "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
+            "ssh-keygen -Y sign -n weightshare."
+        )
+    asked: Asked = {
+        "license": license,
+        "piece_length": piece_length,
+        "sequence": sequence,
+        "summary": summary,
+        "torrent_urls": torrent_urls,
+        "trackers": trackers,
+        "v1_twin": v1_twin,
+        "v2_only": v2_only,
+        "version": version,
+        "web_seeds": web_seeds,
+    }
+    home = home_of(settings)
     with progress.reporter(settings) as observe:
 
         def passphrase() -> str:
@@ -169,28 +207,48 @@ def command(
             with observe.paused():
                 output.note(message)
 
-        made = publish(
-            directory,
-            name,
-            version=version,
-            license=license,
-            summary=summary,
-            key=key,
-            passphrase=passphrase,
-            waiting=waiting,
-            trackers=trackers,
-            web_seeds=web_seeds,
-            torrent_urls=torrent_urls,
-            piece_length=piece_length,
-            v2_only=v2_only,
-            v1_twin=v1_twin,
-            allow_pickle=allow_pickle,
-            sequence=sequence,
-            detached=sshsig,
-            out=out,
-            home=home_of(settings),
-            observe=observe,
-        )
+        if finish is not None:
+            from weightshare.api.preparing import finish as finish_release
+
+            made = finish_release(
+                finish, directory, allow_pickle=allow_pickle, out=out, home=home, observe=observe, **asked
+            )
+        elif directory is None or name is None:
+            raise AssertionError("checked above")
+        elif prepare:
+            from weightshare.api.preparing import prepare as prepare_release
+
+            prepared = prepare_release(
+                directory,
+                name,
+                key=key,
+                passphrase=passphrase,
+                waiting=waiting,
+                allow_pickle=allow_pickle,
+                out=out,
+                home=home,
+                observe=observe,
+                **asked,
+            )
+            observe.stop()
+            signing.show(prepared, settings)
+            return
+        else:
+            from weightshare.api.publishing import publish
+
+            made = publish(
+                directory,
+                name,
+                key=key,
+                passphrase=passphrase,
+                waiting=waiting,
+                allow_pickle=allow_pickle,
+                detached=sshsig,
+                out=out,
+                home=home,
+                observe=observe,
+                **asked,
+            )
     if settings.json:
         output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
     else:
@@ -199,6 +257,17 @@ def command(
         from weightshare_cli.serving import serve
 
         serve(settings, (made.release,), network=network, port=port, max_up=max_up, published=made.to_json())
+
+
+def _check_call(directory: Path | None, name: str | None, *, prepare: bool, finish: Path | None) -> None:
+    if prepare and finish is not None:
+        raise click.UsageError("--prepare comes before the signatures and --finish after them; give one.")
+    if finish is None and directory is None:
+        raise click.UsageError("Missing argument 'DIR'.")
+    if finish is None and name is None:
+        raise click.UsageError("Missing option '--name'.")
+    if finish is not None and name is not None:
+        raise click.UsageError("--name is in the manifest already; --finish does not take it.")
 
 
 def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:

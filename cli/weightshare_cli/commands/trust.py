@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from weightshare_cli import options, output
 from weightshare_cli.asking import can_ask
+from weightshare_cli.commands.team import command as team
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 
@@ -35,6 +37,9 @@ def command() -> None:
     """
 
 
+command.add_command(team)
+
+
 @command.command(
     "add",
     examples=[
@@ -45,11 +50,12 @@ def command() -> None:
             "the same without asking GitHub, from a file with what it lists",
             "weightshare trust add acme github:acme --from acme.keys",
         ),
+        ("a team, by its newest root", "weightshare trust add acme acme.1.root.json"),
         ("for some of their models only", "weightshare trust add acme acme.pub --models 'acme/m7*'"),
     ],
 )
 @click.argument("name")
-@click.argument("key", metavar="SHA256:…|FILE.pub|github:USER")
+@click.argument("key", metavar="SHA256:…|FILE.pub|github:USER|ROOT")
 @click.option(
     "--only",
     cls=options.Option,
@@ -64,6 +70,12 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="With github:USER: read this file, saved from USER.keys or the API, instead of asking.",
+)
+@click.option(
+    "--post-quantum",
+    cls=options.Option,
+    metavar="SHA256:…",
+    help="Demand a signature by this ML-DSA-44 key as well.",
 )
 @click.option(
     "--models",
@@ -87,20 +99,25 @@ def add(
     key: str,
     only: tuple[str, ...],
     saved: Path | None,
+    post_quantum: str | None,
     models: tuple[str, ...],
     replace: bool,
     network: str,
 ) -> None:
-    """Pin the publisher NAME to a key: its fingerprint, a file of public keys, or a GitHub account.
+    """Pin the publisher NAME to a key or a team.
 
-    With github:USER every Ed25519 key that the account lists is pinned, after they were shown; others are
-    named and left. GH_HOST names another host than github.com, as for GitHub's own gh.
+    A key is named by its fingerprint, a file of public keys, or the GitHub account that lists it; a team by its
+    identity or its newest root file.
+
+    With github:USER every Ed25519 key of the account is pinned, after they were shown; others are named and
+    left. GH_HOST names another host than github.com, as for GitHub's own gh.
     """
     from weightshare.api import identity
 
     added = identity.trust_add(
         name,
         key,
+        post_quantum=post_quantum,
         models=models or ("*",),
         only=only,
         saved=saved,
@@ -118,8 +135,8 @@ def add(
     for pin in added.pins:
         output.say(f"{pin.name}  {pin.fingerprint}")
     if not settings.quiet:
-        which = "this key" if len(added.pins) == 1 else "one of these keys"
-        output.note(f"Releases of {added.pins[0].name} are now accepted when {which} signed them.")
+        name = added.pins[0].name
+        output.note(f"Releases of {name} are now accepted when {_signers(added.pins)} signed them.")
 
 
 @command.command(
@@ -149,20 +166,17 @@ def add(
 @options.common
 @click.pass_obj
 def export(settings: Settings, out: Path | None, revoked: Path | None) -> None:
-    r"""Write the pinned publishers as an allowed_signers file for ssh-keygen.
+    """Write the pinned publishers as an allowed_signers file for ssh-keygen.
 
-    With it a manifest and its detached signature can be checked without weightshare:
-
-    \b
-      ssh-keygen -Y verify -f allowed_signers -I acme -n weightshare \
-        -s m7b.weightshare.json.sig < m7b.weightshare.json
+    `ssh-keygen -Y verify -f FILE -I NAME -n weightshare -s SIGNATURE < weightshare.json` then checks what
+    `publish --sshsig` made, without weightshare.
 
     What ssh-keygen cannot be told (a revoked key, a fingerprint without its key, a team) is left out and
     named.
     """
-    from weightshare.api import identity
+    from weightshare.api.exporting import trust_export
 
-    found = identity.trust_export(out=out, revoked=revoked, home=home_of(settings))
+    found = trust_export(out=out, revoked=revoked, home=home_of(settings))
     if settings.json:
         output.say_json(
             {
@@ -236,8 +250,23 @@ def _ask(name: str, source: str, found: FoundKeys) -> bool:
     return click.confirm(f"Pin {'it' if len(found.keys) == 1 else 'all of them'} for {name}?", err=True)
 
 
+def _signers(pins: Sequence[Pin]) -> str:
+    if len(pins) > 1:
+        return "one of these keys"
+    pin = pins[0]
+    if pin.team is not None:
+        quorum = pin.team.current.releases
+        return f"{quorum.threshold} of its {len(quorum.keys)} keys"
+    return "this key and its ML-DSA-44 key" if pin.post_quantum else "this key"
+
+
 def _remark(pin: Pin) -> str:
     parts = ["REVOKED"] if pin.revoked else []
+    if pin.team is not None:
+        quorum = pin.team.current.releases
+        parts.append(f"team, {quorum.threshold} of {len(quorum.keys)}, root {pin.team.version}")
+    if pin.post_quantum:
+        parts.append("with ML-DSA-44")
     if pin.models != ("*",):
         parts.append("for " + ", ".join(pin.models))
     parts.append(f"since {pin.added!s}")
@@ -253,4 +282,17 @@ def _json(pin: Pin) -> dict[str, object]:
         "added": str(pin.added),
         "via": pin.via,
         "revoked": pin.revoked,
+        "post_quantum": pin.post_quantum or None,
+        "team": _team_json(pin),
+    }
+
+
+def _team_json(pin: Pin) -> dict[str, object] | None:
+    if pin.team is None:
+        return None
+    quorum = pin.team.current.releases
+    return {
+        "root": pin.team.version,
+        "threshold": quorum.threshold,
+        "keys": [key.fingerprint for key in quorum.keys],
     }

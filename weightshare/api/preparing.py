@@ -1,0 +1,214 @@
+"""`publish --prepare` and `--finish`: a team's release, between the first hash and the last signature.
+
+prepare: folder -> hashes -> manifest, unsigned     (one maintainer, who has the files)
+sign:    manifest -> manifest with one more signature   (each maintainer, who needs the manifest alone)
+finish:  manifest with enough signatures -> release     (the one who has the files)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, Unpack
+
+from weightshare.api.cosigning import read_manifest, tally
+from weightshare.api.drafting import (
+    Asked,
+    HashedCheckpoint,
+    Intent,
+    assemble,
+    intent_of,
+    state,
+    team_publisher,
+)
+from weightshare.api.publishing import check_asked, hash_checkpoint, release, team_of
+from weightshare.api.results import Prepared, Published
+from weightshare.api.signers import open_signer
+from weightshare.content.checkpoint import Checkpoint, scan
+from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
+from weightshare.content.store import Home
+from weightshare.errors import DiskError, KeyFileError, UsageError
+from weightshare.files import write_atomically
+from weightshare.manifest.envelope import Envelope
+from weightshare.manifest.metainfo import tree_order
+from weightshare.manifest.model import MANIFEST_NAME, Manifest
+from weightshare.progress import Observer, ignore
+from weightshare.trust.signing import add_signature, unsigned
+from weightshare.trust.teams import Team
+
+
+def prepare(
+    directory: str | Path,
+    name: str,
+    *,
+    key: str | Path | None = None,
+    passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
+    allow_pickle: bool = False,
+    out: Path | None = None,
+    home: Home | None = None,
+    observe: Observer = ignore,
+    **asked: Unpack[Asked],
+) -> Prepared:
+    """Hash a folder and write the manifest that the team's maintainers are to sign.
+
+    Args:
+        directory: the checkpoint; nothing is written to it.
+        name: `ORG/MODEL`, with `ORG` a team that this user knows.
+        key: sign with this key at once; None leaves it unsigned.
+        passphrase: asked when the key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
+        allow_pickle: publish files that run code when loaded.
+        out: where to put the manifest; None takes the current folder.
+        home: where keys and the known publishers are.
+        observe: told how the hashing goes.
+        **asked: the facts of the release, as for `publish`.
+
+    Raises:
+        UsageError: no team of that name is known.
+        RefusedContentError, IntegrityError: as for `publish`.
+    """
+    began = time.monotonic()
+    check_asked(name, asked)
+    home = home or Home.default()
+    team = _team(home, name)
+    signer = open_signer(key, home, passphrase, waiting) if key is not None else None
+    checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
+    intent = intent_of(name, sum(file.size for file in checkpoint.files), asked)
+    hashed = hash_checkpoint(checkpoint, intent, observe)
+    manifest = state(hashed, intent, team_publisher(team))
+    envelope = unsigned(manifest, [root.raw for root in team.chain])
+    if signer is not None:
+        envelope = add_signature(envelope, manifest.publisher, signer)
+    path = (out or Path.cwd()).absolute() / f"{name.partition('/')[2]}.{MANIFEST_NAME}"
+    keep_draft(_place(home, envelope), checkpoint.root, asdict(intent), hashed.files)
+    _write(path, envelope)
+    return Prepared(
+        release=manifest.release,
+        publisher=team.fingerprint,
+        publisher_name=team.name,
+        manifest=path,
+        payload_sha256=envelope.payload_sha256.hex(),
+        tally=tally(envelope, manifest, home),
+        files=len(manifest.files),
+        bytes=manifest.size,
+        seconds=time.monotonic() - began,
+        warnings=checkpoint.warnings,
+    )
+
+
+def finish(
+    manifest_file: str | Path,
+    directory: str | Path | None = None,
+    *,
+    allow_pickle: bool = False,
+    out: Path | None = None,
+    home: Home | None = None,
+    observe: Observer = ignore,
+    **asked: Unpack[Asked],
+) -> Published:
+    """Make the release of a manifest that enough maintainers have signed.
+
+    Args:
+        manifest_file: the signed manifest, as `prepare` began it.
+        directory: the checkpoint; None takes the folder that was prepared here. Files that changed since, or
+            that were prepared elsewhere, are hashed again.
+        allow_pickle: publish files that run code when loaded.
+        out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
+        home: where the store and the known publishers are.
+        observe: told how the hashing goes, if there is any.
+        **asked: trackers and addresses in place of those named to `prepare`; what is signed stays as it is.
+
+    Raises:
+        ThresholdError: too few have signed.
+        TreeMismatchError: the folder is not what was signed.
+        UsageError: no folder was named, and none was prepared here.
+    """
+    began = time.monotonic()
+    home = home or Home.default()
+    envelope, manifest = read_manifest(Path(manifest_file))
+    team = _team(home, manifest.model.id)
+    place = _place(home, envelope)
+    kept = find_draft(place)
+    if directory is None and kept is None:
+        raise UsageError(
+            f"{manifest_file} was not prepared on this machine, so its folder is not known.",
+            hint=f"Name it: weightshare publish DIR --finish {manifest_file}",
+        )
+    root = (
+        Path(directory).expanduser().absolute() if directory is not None else kept.folder if kept else Path()
+    )
+    checkpoint = scan(root, allow_pickle=allow_pickle)
+    intent = _intent(manifest, kept.facts if kept else {}, asked)
+    check_asked(intent.name, asked)
+    # A v1 twin has hashes of its own; they are there only if it was asked for when the files were read.
+    usable = kept if kept and (kept.facts.get("v1_twin") is True or not intent.v1_twin) else None
+    hashed = _remembered(checkpoint, usable) or hash_checkpoint(checkpoint, intent, observe)
+    made = assemble(hashed, intent, manifest, envelope.to_bytes(), team.fingerprint)
+    published = release(made, hashed, intent, home, own=None, out=out, began=began, allow_pickle=allow_pickle)
+    forget_draft(place)
+    return published
+
+
+def _team(home: Home, name: str) -> Team:
+    team, org = team_of(home, name), name.partition("/")[0]
+    if team is None:
+        raise UsageError(
+            f"{org} is no team that you know.",
+            hint=f"A single key signs at once, without --prepare. A team is made known by its root: "
+            f"weightshare trust add {org} {org}.1.root.json",
+        )
+    return team
+
+
+def _place(home: Home, envelope: Envelope) -> Path:
+    return home.path / "drafts" / envelope.payload_sha256.hex()[:40]
+
+
+def _intent(manifest: Manifest, kept: Mapping[str, object], asked: Asked) -> Intent:
+    """What was asked for: the signed facts from the manifest, the rest as said now or to `prepare`."""
+
+    def addresses(name: Literal["trackers", "web_seeds", "torrent_urls"]) -> tuple[str, ...]:
+        earlier = kept.get(name)
+        known = [str(item) for item in earlier] if isinstance(earlier, list) else []
+        return tuple(asked.get(name) or known)
+
+    return Intent(
+        name=manifest.model.id,
+        version=manifest.model.version,
+        license=manifest.license.spdx if manifest.license else None,
+        summary=manifest.model.summary,
+        sequence=manifest.model.sequence,
+        piece_length=manifest.torrent.piece_length,
+        hybrid=manifest.torrent.hybrid,
+        v1_twin=asked.get("v1_twin", False) or kept.get("v1_twin") is True,
+        trackers=addresses("trackers"),
+        web_seeds=addresses("web_seeds"),
+        torrent_urls=addresses("torrent_urls"),
+    )
+
+
+def _remembered(checkpoint: Checkpoint, kept: Kept | None) -> HashedCheckpoint | None:
+    """The checkpoint with the digests that were kept of it; None if a file of it is new or was touched."""
+    found = []
+    for file in sorted(checkpoint.files, key=lambda file: tree_order(file.path)):
+        hashes = kept.hashes_of(file) if kept is not None else None
+        if hashes is None:
+            return None
+        found.append((file, hashes))
+    return HashedCheckpoint(checkpoint, tuple(found))
+
+
+def _write(path: Path, envelope: Envelope) -> None:
+    if path.exists():
+        raise KeyFileError(
+            f"{path} is there already, perhaps with signatures in it.",
+            hint="Move it away, or name another folder with --out.",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, envelope.to_bytes())
+    except OSError as error:
+        raise DiskError(f"{path} could not be written: {error.strerror}.", path=str(path)) from error
