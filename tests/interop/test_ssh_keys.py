@@ -13,11 +13,13 @@ import pytest
 from tests.cli.helpers import ok, result, weightshare
 from tests.cli.test_journey import make_model
 from tests.interop.ssh_tools import Agent, keygen, make_key, needs_openssh, running_agent
-from weightshare.api import identity
+from weightshare.api import identity, teams
 from weightshare.api.checking import verify
+from weightshare.api.cosigning import sign_manifest
 from weightshare.api.exporting import trust_export
+from weightshare.api.preparing import finish, prepare
 from weightshare.api.publishing import publish
-from weightshare.api.signers import open_signer
+from weightshare.api.signers import open_both, open_signer
 from weightshare.content.store import Home
 from weightshare.errors import (
     AgentError,
@@ -31,7 +33,7 @@ from weightshare.errors import (
 )
 from weightshare.trust import sshsig
 from weightshare.trust.agent import AgentSigner, list_agent
-from weightshare.trust.keys import FileSigner, PublicKey
+from weightshare.trust.keys import FileSigner, PublicKey, public_path_of
 from weightshare.trust.publishers import KnownPublishers, update
 
 pytestmark = needs_openssh
@@ -484,3 +486,54 @@ def test_a_second_key_of_the_publisher_counts_for_the_models_it_is_for(posted: P
     home.known_publishers.write_text("\n".join(lines) + "\n")
     with pytest.raises(UnknownPublisherError, match="not for acme/tiny"):
         verify("acme/tiny", detached=signature, home=home)
+
+
+# ---- teams, and a second kind of key
+
+
+def test_a_team_signs_with_its_members_agents(keys: Path, home: Home, agent: Agent, tmp_path: Path) -> None:
+    agent.add(keys / "id_ed25519", keys / "other")
+    agent.add(keys / "locked", passphrase=SECRET)
+    members = ("id_ed25519", "other", "locked")
+    root = teams.new_team("acme", [str(keys / f"{name}.pub") for name in members], 2, out=tmp_path, home=home)
+    assert root.path is not None
+    teams.sign_root(root.path, key=keys / "other.pub", home=home)
+    signed = teams.sign_root(root.path, key=public(keys / "locked").fingerprint, passphrase=never, home=home)
+    assert signed.complete
+    identity.trust_add("acme", str(root.path), home=home)
+
+    folder = make_model(tmp_path / "model")
+    drafted = prepare(folder, "acme/tiny", key=keys / "id_ed25519.pub", out=tmp_path, home=home)
+    done = sign_manifest(drafted.manifest, key=keys / "locked", passphrase=never, home=home)
+    assert done.tally.missing == 0
+    made = finish(drafted.manifest, home=home)
+    assert made.publisher == signed.fingerprint
+
+    # A member's detached signature counts beside the team's; anybody else's does not.
+    signature = tmp_path / "detached.sig"
+    envelope = made.manifest.read_bytes()
+    signature.write_bytes(sshsig.make(envelope, open_signer(keys / "other.pub", home)))
+    assert verify("acme/tiny", detached=signature, home=home).sshsig == public(keys / "other").fingerprint
+    make_key(tmp_path / "stranger")
+    signature.write_bytes(sshsig.make(envelope, open_signer(tmp_path / "stranger", home)))
+    with pytest.raises(UnknownPublisherError, match="not by a key pinned for acme"):
+        verify("acme/tiny", detached=signature, home=home)
+    ((pin, reason),) = trust_export(home=home).left_out
+    assert (pin.name, reason[:6]) == ("acme", "a team")
+
+
+def test_the_agent_signs_beside_a_second_key_in_a_file(home: Home, agent: Agent, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography.hazmat.primitives.asymmetric.mldsa", reason="needs ML-DSA")
+    made, path = identity.new_key("nova", passphrase=SECRET, home=home)
+    second = identity.new_second_key(path)
+    agent.add(path, passphrase=SECRET)
+    for key in ("nova", path, public_path_of(path), made.fingerprint):
+        signer, half = open_both(key, home, never)
+        assert isinstance(signer, AgentSigner)
+        assert half is not None
+        assert half.public_key == second
+    assert open_both("agent", home, never)[1] is None
+    published = publish(make_model(tmp_path / "model"), "nova/tiny", key="nova", passphrase=never, home=home)
+    assert published.publisher == made.fingerprint
+    (note,) = trust_export(home=home).notes
+    assert "ML-DSA-44" in note

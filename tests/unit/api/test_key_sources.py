@@ -17,6 +17,7 @@ from weightshare.content.store import Home
 from weightshare.errors import DownloadError, KeyFileError, PinError, UsageError
 from weightshare.swarm.networks import Network
 from weightshare.trust.keys import PublicKey
+from weightshare.trust.post_quantum import PostQuantumKey
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.wire import string
 
@@ -273,6 +274,25 @@ def test_files_without_a_key_that_serves(text: str, tmp_path: Path) -> None:
         keys_in_file(tmp_path / "keys")
     with pytest.raises(KeyFileError, match="no key at"):
         keys_in_file(tmp_path / "gone")
+
+
+def test_a_publishers_file_may_hold_a_second_kind_of_key(tmp_path: Path) -> None:
+    home, second = Home(tmp_path / "home"), PostQuantumKey(bytes(range(256)) * 5 + bytes(32))
+    (tmp_path / "acme.pub").write_bytes(listed(bare(1), second.line))
+    (pin,) = identity.trust_add("acme", str(tmp_path / "acme.pub"), home=home).pins
+    assert (pin.key, pin.post_quantum) == (ONE, second.fingerprint)
+
+    (tmp_path / "broken").write_bytes(listed(bare(1), second.line[:-8]))
+    with pytest.raises(KeyFileError, match="1,312 bytes"):
+        identity.trust_add("other", str(tmp_path / "broken"), home=home)
+    (tmp_path / "two").write_bytes(listed(bare(1), second.line, PostQuantumKey(bytes(1312)).line))
+    with pytest.raises(KeyFileError, match="one at most"):
+        identity.trust_add("other", str(tmp_path / "two"), home=home)
+    (tmp_path / "several").write_bytes(listed(bare(2), bare(3), second.line))
+    with pytest.raises(UsageError, match="belongs to one Ed25519 key"):
+        identity.trust_add("other", str(tmp_path / "several"), home=home)
+    narrowed = identity.trust_add("other", str(tmp_path / "several"), only=(TWO.fingerprint,), home=home)
+    assert narrowed.pins[0].post_quantum == second.fingerprint
 
 
 # ---- pinning
