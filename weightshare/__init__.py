@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weightshare.api.checking import verify
     from weightshare.api.fetching import fetch
     from weightshare.api.inspecting import inspect
+    from weightshare.api.oms_checking import verify_oms
     from weightshare.api.publishing import publish
     from weightshare.api.running import Release, from_pretrained, open_release
     from weightshare.api.seeding import seed
@@ -33,6 +34,7 @@ _VERBS = {
     "seed": ("weightshare.api.seeding", "seed"),
     "fetch": ("weightshare.api.fetching", "fetch"),
     "verify": ("weightshare.api.checking", "verify"),
+    "verify_oms": ("weightshare.api.oms_checking", "verify_oms"),
     "inspect": ("weightshare.api.inspecting", "inspect"),
     "open": ("weightshare.api.running", "open_release"),
     "from_pretrained": ("weightshare.api.running", "from_pretrained"),
@@ -49,6 +51,7 @@ __all__ = [
     "publish",
     "seed",
     "verify",
+    "verify_oms",
 ]
 
 

@@ -101,12 +101,24 @@ class StrippedSignatureError(TrustError):
     """A publisher known by two kinds of key, and the signature of one is missing. Facts: `name`, `missing`."""
 
 
+class UnknownMirrorError(TrustError):
+    """A countersignature by a key that the user has not pinned as a mirror's. Facts: `fingerprint`."""
+
+
+class TooFewMirrorsError(TrustError):
+    """Fewer known mirrors vouch for a release's bytes than were demanded. Facts: `required`, `counted`, `refused`."""
+
+
 class KeyFileError(TrustError):
     """A key file that cannot be read, is no Ed25519 key, or wants another passphrase."""
 
 
 class AgentError(TrustError):
     """The ssh-agent is not to be reached, declines to sign, or does not hold the key."""
+
+
+class NotCheckedError(TrustError):
+    """A signature of a kind that cannot be checked here: nothing is known of it, neither good nor bad."""
 
 
 class PinError(TrustError):

@@ -302,6 +302,23 @@ timeout = shared(
     default=300.0,
     help_text="Give up (exit 5) after so long without any progress. 0 waits for ever. Default 300.",
 )
+require_mirrors = click.option(
+    "--require-mirrors",
+    cls=Option,
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Refuse it unless N known mirrors vouch for its bytes.",
+)
+attestations = click.option(
+    "--attestation",
+    "attestations",
+    cls=Option,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="A mirror's countersignature. Repeatable.",
+)
 trust = click.option(
     "--trust",
     cls=Option,

@@ -16,10 +16,14 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from weightshare.units import format_duration
+
+if TYPE_CHECKING:
+    from weightshare.api.results import MirrorVouch
 
 WIDTH = 80
 """What the output is laid out for; a narrower terminal gets less."""
@@ -108,6 +112,12 @@ def warn(warnings: Iterable[str]) -> None:
 
     for warning in warnings:
         tell(paragraph("warning", warning))
+
+
+def vouched(mirrors: Sequence[MirrorVouch]) -> str:
+    """Who vouches for the bytes: `2 mirrors vouch for the bytes: cdn, uni`."""
+    names = ", ".join(mirror.name for mirror in mirrors)
+    return f"{count(len(mirrors), 'mirror')} vouch{'es' if len(mirrors) == 1 else ''} for the bytes: {names}"
 
 
 def facts(rows: Sequence[tuple[str, str | None]]) -> None:

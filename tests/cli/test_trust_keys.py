@@ -95,6 +95,7 @@ def test_export_says_what_it_leaves_out(tmp_path: Path) -> None:
         f"globex {KEYLESS}\n"
         f"@revoked gone {bare(3)}\n"
         f"later {THREE.fingerprint}\n"
+        f'cdn namespaces="weightshare-mirror" {bare(4)}\n'
     )
     words = ("trust", "export")
     done = weightshare(tmp_path, *words)
@@ -104,7 +105,7 @@ def test_export_says_what_it_leaves_out(tmp_path: Path) -> None:
         f'acme namespaces="weightshare" {bare(2)}',
     ]
     notes = " ".join(done.stderr.decode().split())
-    for part in ("globex", "fingerprint alone", "gone", "later", "revoked", "acme/* only"):
+    for part in ("globex", "fingerprint alone", "gone", "later", "cdn", "mirror", "revoked", "acme/* only"):
         assert part in notes, part
 
     done = weightshare(tmp_path, *words, "--out", "a b", "--revoked", "r")
@@ -114,7 +115,7 @@ def test_export_says_what_it_leaves_out(tmp_path: Path) -> None:
     facts = result(tmp_path, *words, "--out", "a b")
     assert facts["allowed_signers"] == (tmp_path / "a b").read_text()
     assert facts["revoked"] == [THREE.fingerprint]
-    assert [entry["name"] for entry in facts["left_out"]] == ["globex", "gone", "later"]
+    assert [entry["name"] for entry in facts["left_out"]] == ["globex", "gone", "later", "cdn"]
     assert result(tmp_path, *words, "--out", "no/where", status=6)["error"] == "store"
 
 

@@ -488,6 +488,25 @@ def test_a_second_key_of_the_publisher_counts_for_the_models_it_is_for(posted: P
         verify("acme/tiny", detached=signature, home=home)
 
 
+def test_a_mirrors_key_makes_no_publishers_signature(posted: Posted, keys: Path) -> None:
+    identity.trust_add("cdn", str(keys / "locked.pub"), mirror=True, home=posted.home)
+    identity.trust_remove("globex", posted.home)
+    identity.trust_add("acme", str(keys / "other.pub"), mirror=True, home=posted.home)
+    signature = signed_by(posted, keys / "other")
+    with pytest.raises(UnknownPublisherError, match="not pinned"):
+        verify("acme/tiny", detached=signature, home=posted.home)
+    assert {pin.name for pin in trust_export(home=posted.home).exported} == {"acme"}
+
+
+def test_a_mirror_signs_with_its_agent(posted: Posted, keys: Path, agent: Agent, tmp_path: Path) -> None:
+    agent.add(keys / "locked", passphrase=SECRET)
+    identity.trust_add("cdn", str(keys / "locked.pub"), mirror=True, home=posted.home)
+    out = tmp_path / "cdn.countersig.json"
+    verify("acme/tiny", sign_as=keys / "locked.pub", passphrase=never, out=out, home=posted.home)
+    found = verify("acme/tiny", attestations=[out], require_mirrors=1, home=posted.home)
+    assert [mirror.name for mirror in found.mirrors] == ["cdn"]
+
+
 # ---- teams, and a second kind of key
 
 

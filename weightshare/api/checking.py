@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from weightshare.api.countersigning import Attester, Demand, Heard, load_signer, torrent_of
 from weightshare.api.offering import locate, problems_of
 from weightshare.api.results import FileVerdict, Verified
 from weightshare.api.trusting import Trustee
@@ -27,6 +28,13 @@ def verify(
     detached: Path | None = None,
     home: Home | None = None,
     trust: Sequence[str] = (),
+    sign_as: str | Path | None = None,
+    passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    attestations: Sequence[str | Path] = (),
+    require_mirrors: int = 0,
     observe: Observer = ignore,
 ) -> Verified:
     """Hash every file of a release and compare it with the signed manifest.
@@ -36,22 +44,42 @@ def verify(
         detached: a file with an SSH signature over the release's manifest, which must hold as well.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
+        sign_as: an Ed25519 key, named as for `publish`, that signs for the bytes as a mirror's
+            once every file is found sound; None signs nothing.
+        passphrase: asked when that key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
+        out: where to write that countersignature; None names it after the torrent, in the working folder.
+        force: replace a file that is there already.
+        attestations: countersignatures by mirrors, to be held against this release.
+        require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
         observe: told how it goes.
 
     Returns:
-        A verdict for every file; bad bytes are a verdict, not an exception.
+        A verdict for every file; bad bytes are a verdict, not an exception, and nothing is signed then.
 
     Raises:
         ReleaseNotFoundError: it is not here.
         TrustError, ManifestError: its manifest, or the detached signature over it, cannot be believed.
+        TooFewMirrorsError: fewer mirrors vouch for it than are demanded.
+        CheckpointError: something is to be signed, and the release is here only in part.
+        FileInTheWayError: the countersignature's file is there.
+        StoreError: mirrors matter, and the store does not know the release's torrent.
     """
     began = time.monotonic()
     home = home or Home.default()
     store = Store(home)
+    demand = Demand.read(attestations, require_mirrors)
+    signer = load_signer(sign_as, home, passphrase, waiting) if sign_as is not None else None
     trustee = Trustee(home, trust)
     located = locate(store, trustee, release)
     also = check_detached(detached, located.verified, trustee.known) if detached is not None else None
     manifest = located.verified.manifest
+    heard, attester = Heard(), None
+    if signer is not None or demand.attestations or demand.required:
+        info_hash = torrent_of(store, located).v2_hash
+        heard = demand.hear(located.verified, info_hash, trustee.known)
+        if signer is not None:
+            attester = Attester(located, info_hash, signer, out=out, force=force)
     reports = check_folder(
         located.folder,
         located.verified,
@@ -69,11 +97,13 @@ def verify(
             store.folder(record) / "receipts.json",
             {e.path: Receipt.of(located.folder / e.path, e.pieces_root) for e in manifest.files},
         )
-    warnings = list(located.verified.warnings)
+    ok = all(report.ok for report in reports)
+    attestation = attester.attest(reports) if attester is not None and ok else None
+    warnings = [*located.verified.warnings, *heard.warnings, *(attester.warnings if attester else ())]
     if selected is not None:
         warnings.append(f"only {len(selected)} of {len(manifest.files)} files were fetched")
     return Verified(
-        ok=all(report.ok for report in reports),
+        ok=ok,
         release=located.verified.release,
         publisher=located.verified.fingerprint,
         publisher_name=located.verified.publisher_name,
@@ -84,6 +114,8 @@ def verify(
         piece_length=manifest.torrent.piece_length,
         warnings=tuple(warnings),
         sshsig=also.fingerprint if also is not None else None,
+        mirrors=heard.mirrors,
+        attestation=attestation,
     )
 
 

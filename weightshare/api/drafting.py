@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -102,10 +102,17 @@ def intent_of(name: str, size: int, asked: Asked) -> Intent:
 
 @dataclass(frozen=True, slots=True)
 class HashedCheckpoint:
-    """A checkpoint and the digests of its files, both in the order of the torrent's file tree."""
+    """A checkpoint and the digests of its files, both in the order of the torrent's file tree.
+
+    Attributes:
+        checkpoint: as it was read.
+        files: all of its files.
+        late: content of those that were made of the digests of the others, and are not on disk yet.
+    """
 
     checkpoint: Checkpoint
     files: tuple[tuple[SourceFile, FileHashes], ...]
+    late: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,14 +261,17 @@ def state(hashed: HashedCheckpoint, intent: Intent, publisher: Publisher) -> Man
 
 
 def _v1_twin(hashed: HashedCheckpoint, intent: Intent, name: str, envelope: bytes) -> bytes:
-    """A v1 torrent of the same files, the manifest last since it was not there when the others were hashed."""
+    """A v1 torrent of the same files; last come those that were not there when the others were hashed."""
+    early = [(file, found) for file, found in hashed.files if file.path not in hashed.late]
+    late = {**hashed.late, MANIFEST_NAME: envelope}
     pieces = join_twin(
-        [(file.location, file.size) for file, _ in hashed.files],
+        [(file.location, file.size) for file, _ in early],
         intent.piece_length,
-        [found.v1_twin for _, found in hashed.files],
-        tail=envelope,
+        [found.v1_twin for _, found in early],
+        tail=b"".join(late.values()),
     )
-    listed = [*((file.path, file.size) for file, _ in hashed.files), (MANIFEST_NAME, len(envelope))]
+    listed = [(file.path, file.size) for file, _ in early]
+    listed += [(path, len(data)) for path, data in late.items()]
     return build_v1_torrent(
         name, intent.piece_length, listed, pieces, trackers=intent.trackers, web_seeds=intent.web_seeds
     )

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.countersigning import Demand, Heard
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.results import Fetched, Received
@@ -51,6 +52,7 @@ class Wish:
     force: bool
     timeout: float
     peers: tuple[Peer, ...]
+    mirrors: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Passed:
     info: Info
     decision: Decision
     warnings: tuple[str, ...]
+    heard: Heard
 
 
 def fetch(
@@ -79,6 +82,8 @@ def fetch(
     max_up: int = 0,
     timeout: float = 300.0,
     force: bool = False,
+    attestations: Sequence[str | Path] = (),
+    require_mirrors: int = 0,
     observe: Observer = ignore,
 ) -> Fetched:
     """Fetch a release, proving its publisher before the first weight byte and every byte before its final name.
@@ -99,6 +104,8 @@ def fetch(
         max_up: likewise.
         timeout: longest time without any progress in seconds, 0 for ever.
         force: replace files that stand in the way.
+        attestations: countersignatures by mirrors, to be held against this release.
+        require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
         observe: told how it goes.
 
     Raises:
@@ -111,7 +118,8 @@ def fetch(
     reach = Network(network)
     trustee = Trustee(home, trust, confirm)
     place = Path(directory).expanduser().absolute() if directory is not None else None
-    wish = Wish(place, tuple(include), tuple(exclude), allow_pickle, force, timeout, tuple(peers))
+    mirrors = Demand.read(attestations, require_mirrors)
+    wish = Wish(place, tuple(include), tuple(exclude), allow_pickle, force, timeout, tuple(peers), mirrors)
     target = resolve(source, reach)
     job = _Fetch(home, trustee, wish, target, observe)
     whole = job.already_here(began)
@@ -203,7 +211,9 @@ class _Fetch:
         seen = self._seen(decision.verified.fingerprint)
         policy = gate.Policy(allow_pickle=self._wish.allow_pickle, seen=seen)
         warnings = gate.judge(decision.verified, self._trustee.known, policy)
-        return Passed(info, decision, (*self._target.notes, *decision.verified.warnings, *warnings))
+        heard = self._wish.mirrors.hear(decision.verified, info.v2_hash, self._trustee.known)
+        notes = (*self._target.notes, *decision.verified.warnings, *warnings, *heard.warnings)
+        return Passed(info, decision, notes, heard)
 
     def _seen(self, fingerprint: str) -> tuple[VerifiedManifest, ...]:
         """The same publisher's releases that are here: a newer one may revoke the one that is asked for."""
@@ -359,6 +369,7 @@ class _Fetch:
             info_hash_v2=record.info_hash_v2,
             complete=record.complete,
             warnings=passed.warnings,
+            mirrors=passed.heard.mirrors,
         )
 
     # ---- where

@@ -25,7 +25,7 @@ from weightshare.trust import publishers
 from weightshare.trust.key_files import public_beside
 from weightshare.trust.key_types import is_key_type
 from weightshare.trust.keys import PublicKey, create_key, list_keys, parse_fingerprint
-from weightshare.trust.pins import Pin
+from weightshare.trust.pins import MIRROR_NAMESPACE, Pin
 from weightshare.trust.post_quantum import (
     PostQuantumKey,
     PostQuantumSigner,
@@ -149,12 +149,16 @@ def trust_add(
     models: tuple[str, ...] = ("*",),
     only: Sequence[str] = (),
     saved: Path | None = None,
+    mirror: bool = False,
     replace: bool = False,
     network: str = "public",
     confirm: Callable[[FoundKeys], bool] | None = None,
     home: Home | None = None,
 ) -> Added:
     """Pin a publisher by a fingerprint, public keys from a file or a GitHub account, or a team's newest root.
+
+    With `mirror`, pin a mirror instead. A key that is pinned already becomes both when it is pinned as the other,
+    unless `replace` is said.
 
     Args:
         name: what the user calls them.
@@ -163,13 +167,17 @@ def trust_add(
         models: globs of the models they may publish.
         only: fingerprints; of several keys, pin just these.
         saved: with `github:USER`, a file with what the account lists, instead of asking.
-        replace: drop what is pinned under this name.
+        mirror: it is a mirror's key: its countersignatures count, its releases do not.
+        replace: drop what is pinned under this name, or for this key.
         network: how far a question may go.
         confirm: asked before the keys of an account are pinned; None pins them.
         home: where the known publishers are.
 
+    Returns:
+        The pin as it stands now.
+
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is none of these, or what only a publisher can have for a mirror.
         KeyFileError: no key that serves, or `only` names one that is not there.
         DownloadError: the account's host did not answer.
         PinError: the name is pinned with other keys and `replace` was not said, or the answer was no.
@@ -178,6 +186,8 @@ def trust_add(
     _checked(name)
     path, account = Path(what).expanduser(), what.startswith(GITHUB)
     is_file = not account and not what.startswith("SHA256:") and path.is_file()
+    if mirror and (models != ("*",) or post_quantum is not None or (is_file and is_root_file(path))):
+        raise _no_mirror("Models, a second key and a team's root are for publishers.")
     if is_file and is_root_file(path):
         from weightshare.api.teams import trust_team
 
@@ -199,13 +209,27 @@ def trust_add(
     found = found.only([parse_fingerprint(text) for text in only])
     pins = tuple(new_pin(name, key, via, models=models) for key in found.keys)
     second = parse_fingerprint(post_quantum) if post_quantum is not None else found.post_quantum
-    pins = _with_second(pins or (_fingerprint_pin(name, what, models),), second)
+    pins = pins or (_fingerprint_pin(name, what, models),)
+    pins = _as_mirror(pins) if mirror else _with_second(pins, second)
     # Refused before anybody is asked, and again under the lock.
     KnownPublishers.load(home.known_publishers).add_together(pins, replace=replace)
     if account and confirm is not None and not confirm(found):
         raise PinError(f"Nothing was pinned for {name}.", name=name)
-    publishers.update(home.known_publishers, lambda known: known.add_together(pins, replace=replace))
-    return Added(pins, found.skipped, found.notes)
+    known = publishers.update(home.known_publishers, lambda known: known.add_together(pins, replace=replace))
+    fingerprints = {pin.fingerprint for pin in pins}
+    now = tuple(pin for pin in known.pins if pin.fingerprint in fingerprints)
+    return Added(now, found.skipped, found.notes)
+
+
+def _as_mirror(pins: tuple[Pin, ...]) -> tuple[Pin, ...]:
+    """The pin of a mirror, which is one key: several would count as several mirrors."""
+    if len(pins) > 1:
+        raise _no_mirror(f"There are {len(pins)} keys. Say which one with --only SHA256:…")
+    return (dataclasses.replace(pins[0], namespaces=(MIRROR_NAMESPACE,), post_quantum=""),)
+
+
+def _no_mirror(hint: str) -> UsageError:
+    return UsageError("A mirror is one Ed25519 key, and vouches for bytes of any release.", hint=hint)
 
 
 def _with_second(pins: tuple[Pin, ...], second: str) -> tuple[Pin, ...]:
@@ -234,13 +258,15 @@ def trust_list(home: Home | None = None) -> tuple[Pin, ...]:
     return KnownPublishers.load((home or Home.default()).known_publishers).pins
 
 
-def trust_remove(name: str, home: Home | None = None) -> None:
-    """Forget a publisher.
+def trust_remove(name: str, home: Home | None = None, *, mirror: bool = False) -> None:
+    """Forget a publisher or a mirror; with `mirror`, that they are a mirror and nothing else.
 
     Raises:
-        PinError: nobody is pinned under that name.
+        PinError: nobody is pinned under that name, or no mirror.
     """
-    publishers.update((home or Home.default()).known_publishers, lambda known: known.remove(name))
+    publishers.update(
+        (home or Home.default()).known_publishers, lambda known: known.remove(name, mirror=mirror)
+    )
 
 
 def _fingerprint_pin(name: str, what: str, models: tuple[str, ...]) -> Pin:

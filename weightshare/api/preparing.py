@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Unpack
 
+from weightshare.api import oms
 from weightshare.api.cosigning import read_manifest, tally
 from weightshare.api.drafting import (
     Asked,
@@ -23,7 +24,7 @@ from weightshare.api.drafting import (
     state,
     team_publisher,
 )
-from weightshare.api.publishing import check_asked, hash_checkpoint, release, team_of
+from weightshare.api.publishing import check_asked, hash_checkpoint, is_writable, release, team_of
 from weightshare.api.results import Prepared, Published
 from weightshare.api.signers import open_signer
 from weightshare.content.checkpoint import Checkpoint, scan
@@ -35,6 +36,7 @@ from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.metainfo import tree_order
 from weightshare.manifest.model import MANIFEST_NAME, Manifest
 from weightshare.progress import Observer, ignore
+from weightshare.trust.oms_keys import EcSigner
 from weightshare.trust.signing import add_signature, unsigned
 from weightshare.trust.teams import Team
 
@@ -44,6 +46,7 @@ def prepare(
     name: str,
     *,
     key: str | Path | None = None,
+    oms_key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
     waiting: Callable[[str], None] | None = None,
     allow_pickle: bool = False,
@@ -55,10 +58,11 @@ def prepare(
     """Hash a folder and write the manifest that the team's maintainers are to sign.
 
     Args:
-        directory: the checkpoint; nothing is written to it.
+        directory: the checkpoint; nothing is written to it, except for `model.sig` if asked for.
         name: `ORG/MODEL`, with `ORG` a team that this user knows.
         key: sign with this key at once; None leaves it unsigned.
-        passphrase: asked when the key wants one.
+        oms_key: path of a PEM key (P-256, P-384, P-521) that signs `model.sig`, for OpenSSF Model Signing.
+        passphrase: asked when a key wants one.
         waiting: told what is waited for when an ssh-agent takes its time.
         allow_pickle: publish files that run code when loaded.
         out: where to put the manifest; None takes the current folder.
@@ -76,14 +80,21 @@ def prepare(
     team = _team(home, name)
     signer = open_signer(key, home, passphrase, waiting) if key is not None else None
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
+    oms_signer = None
+    if oms_key is not None:
+        writable = is_writable(checkpoint.root)
+        checkpoint, oms_signer = oms.prepare(checkpoint, oms_key, passphrase, writable=writable)
     intent = intent_of(name, sum(file.size for file in checkpoint.files), asked)
     hashed = hash_checkpoint(checkpoint, intent, observe)
+    if oms_signer is not None:
+        hashed = _with_signature(hashed, intent, oms_signer)
     manifest = state(hashed, intent, team_publisher(team))
     envelope = unsigned(manifest, [root.raw for root in team.chain])
     if signer is not None:
         envelope = add_signature(envelope, manifest.publisher, signer)
     path = (out or Path.cwd()).absolute() / f"{name.partition('/')[2]}.{MANIFEST_NAME}"
-    keep_draft(_place(home, envelope), checkpoint.root, asdict(intent), hashed.files)
+    facts = asdict(intent) | {"late": list(hashed.late)}
+    keep_draft(_place(home, envelope), checkpoint.root, facts, hashed.files)
     _write(path, envelope)
     return Prepared(
         release=manifest.release,
@@ -152,6 +163,17 @@ def finish(
     return published
 
 
+def _with_signature(hashed: HashedCheckpoint, intent: Intent, signer: EcSigner) -> HashedCheckpoint:
+    """Sign for OpenSSF Model Signing, and write that down at once: the others sign a manifest that lists it."""
+    try:
+        return oms.write_late(oms.add_signature(hashed, intent, signer))
+    except OSError as error:
+        root = hashed.checkpoint.root
+        raise DiskError(
+            f"{oms.SIGNATURE_NAME} could not be written to {root}: {error.strerror}.", path=str(root)
+        ) from error
+
+
 def _team(home: Home, name: str) -> Team:
     team, org = team_of(home, name), name.partition("/")[0]
     if team is None:
@@ -198,7 +220,10 @@ def _remembered(checkpoint: Checkpoint, kept: Kept | None) -> HashedCheckpoint |
         if hashes is None:
             return None
         found.append((file, hashes))
-    return HashedCheckpoint(checkpoint, tuple(found))
+    names = kept.facts.get("late") if kept is not None else None
+    made = frozenset(names) if isinstance(names, list) else frozenset()
+    late = {file.path: file.location.read_bytes() for file, _ in found if file.path in made}
+    return HashedCheckpoint(checkpoint, tuple(found), late)
 
 
 def _write(path: Path, envelope: Envelope) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from weightshare.api import oms
 from weightshare.api.drafting import Asked, Draft, HashedCheckpoint, Intent, draft, intent_of, team_draft
 from weightshare.api.results import Published
 from weightshare.api.signers import open_both
@@ -52,6 +53,7 @@ def publish(
     license: str | None = None,
     summary: str = "",
     key: str | Path | None = None,
+    oms_key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
     waiting: Callable[[str], None] | None = None,
     trackers: Sequence[str] = (),
@@ -70,14 +72,17 @@ def publish(
     """Publish a folder as a signed release.
 
     Args:
-        directory: the checkpoint; never written to except for `weightshare.json`, and not even that if read-only.
+        directory: the checkpoint; never written to except for `weightshare.json`, and not even that if read-only, and
+            for `model.sig` if asked for.
         name: `ORG/MODEL`.
         version: the release's version.
         license: an SPDX expression.
         summary: one line for people.
         key: an Ed25519 key: a private or public key file, the name of one of `home`'s, `SHA256:…` or `agent` for
             one that the ssh-agent holds; None for the only one in `home`.
-        passphrase: asked when the key wants one.
+        oms_key: path of a PEM key (P-256, P-384, P-521) that also signs `model.sig`, for OpenSSF Model Signing;
+            it is written into the folder.
+        passphrase: asked when a key wants one.
         waiting: told what is waited for when an ssh-agent takes its time.
         trackers: announce URLs.
         web_seeds: BEP 19 URLs.
@@ -121,8 +126,14 @@ def publish(
             "and publish it with `publish --finish`.",
         )
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
+    oms_signer = None
+    if oms_key is not None:
+        writable = is_writable(checkpoint.root)
+        checkpoint, oms_signer = oms.prepare(checkpoint, oms_key, passphrase, writable=writable)
     intent = intent_of(name, sum(file.size for file in checkpoint.files), asked)
     hashed = hash_checkpoint(checkpoint, intent, observe)
+    if oms_signer is not None:
+        hashed = oms.add_signature(hashed, intent, oms_signer)
     if team is not None:
         made, own = team_draft(hashed, intent, team, signer), None
     else:
@@ -190,6 +201,7 @@ def release(
         manifest=written.manifest,
         v1_twin=written.v1_twin,
         sshsig=written.sshsig,
+        oms=record.path / oms.SIGNATURE_NAME if oms.SIGNATURE_NAME in hashed.late else None,
         info_hash_v2=record.info_hash_v2,
         info_hash_v1=record.info_hash_v1,
         path=record.path,
@@ -331,6 +343,7 @@ def _write(
     detached = folder / f"{MANIFEST_NAME}.sig" if signature is not None else None
     magnet = f"{made.magnet}\n".encode()
     try:
+        hashed = oms.write_late(hashed)
         save_receipts(
             folder / "receipts.json",
             {file.path: Receipt.of(file.location, found.pieces_root) for file, found in hashed.files},

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 Json = dict[str, object]
@@ -31,6 +31,7 @@ class Published:
         bytes: their size.
         seconds: time spent hashing and signing.
         warnings: what a careful publisher wants to know.
+        oms: the OpenSSF Model Signing signature (`model.sig`), if asked for.
     """
 
     release: str
@@ -48,6 +49,7 @@ class Published:
     seconds: float
     warnings: tuple[str, ...] = ()
     sshsig: Path | None = None
+    oms: Path | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -60,6 +62,7 @@ class Published:
             "manifest": str(self.manifest),
             "v1_twin": str(self.v1_twin) if self.v1_twin else None,
             "sshsig": str(self.sshsig) if self.sshsig else None,
+            "oms": str(self.oms) if self.oms else None,
             "info_hash_v2": self.info_hash_v2,
             "info_hash_v1": self.info_hash_v1,
             "path": str(self.path),
@@ -138,6 +141,19 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorVouch:
+    """A known mirror that vouches for a release's bytes; `verified_at` is RFC 3339 in UTC, by the mirror's clock."""
+
+    name: str
+    fingerprint: str
+    verified_at: str
+
+    def to_json(self) -> Json:
+        """One element of `mirrors`."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "verified_at": self.verified_at}
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken."""
 
@@ -161,6 +177,7 @@ class Fetched:
     info_hash_v2: str
     complete: bool = True
     warnings: tuple[str, ...] = ()
+    mirrors: tuple[MirrorVouch, ...] = ()
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -179,6 +196,7 @@ class Fetched:
             },
             "info_hash_v2": self.info_hash_v2,
             "complete": self.complete,
+            "mirrors": [mirror.to_json() for mirror in self.mirrors],
             "warnings": list(self.warnings),
         }
 
@@ -196,11 +214,33 @@ class FileVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class OmsFacts:
+    """How an OpenSSF Model Signing signature was made.
+
+    Attributes:
+        method: `key`, `certificate` or `sigstore`.
+        serialization: `files` or `shards`.
+        hash: `sha256` or `blake2b`.
+        checked_by: `weightshare`, or `model_signing` where the check was handed over.
+    """
+
+    method: str
+    serialization: str
+    hash: str
+    checked_by: str = "weightshare"
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """What `verify` found. `sshsig` is the fingerprint whose detached SSH signature was demanded and held."""
+    """What `verify` or `verify_oms` found.
+
+    Of the latter `release` is None, `publisher` the SHA-256 (hex) of the key's PEM text or of the certificate, and
+    `piece_length` the size of a shard, which `bad_pieces` then count; 0 for whole files. `sshsig` is the fingerprint
+    whose detached SSH signature was demanded and held.
+    """
 
     ok: bool
-    release: str
+    release: str | None
     publisher: str
     publisher_name: str | None
     path: Path
@@ -210,6 +250,9 @@ class Verified:
     piece_length: int
     warnings: tuple[str, ...] = ()
     sshsig: str | None = None
+    oms: OmsFacts | None = None
+    mirrors: tuple[MirrorVouch, ...] = ()
+    attestation: Path | None = None
 
     def to_json(self) -> Json:
         """The JSON result."""
@@ -234,6 +277,9 @@ class Verified:
             "piece_length": self.piece_length,
             "sshsig": self.sshsig,
             "seconds": round(self.seconds, 3),
+            "oms": asdict(self.oms) if self.oms else None,
+            "mirrors": [mirror.to_json() for mirror in self.mirrors],
+            "attestation": str(self.attestation) if self.attestation else None,
             "warnings": list(self.warnings),
         }
 

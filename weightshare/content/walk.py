@@ -79,6 +79,20 @@ def walk(root: Path) -> tuple[SourceFile, ...]:
     return tuple(sorted(state.files, key=lambda file: file.path.encode("utf-8", "surrogateescape")))
 
 
+def source_file(path: str, location: Path) -> SourceFile:
+    """A file as it is now.
+
+    Args:
+        path: in the release.
+        location: where it lies; not a link.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    status = location.lstat()
+    return SourceFile(path, location, status.st_size, media_type(path), _stamp(status))
+
+
 def listing(texts: Iterable[str]) -> str:
     """Names for a message: in order, safe to print, the first hundred of them."""
     shown = [escape(text) for text in sorted(texts)]
@@ -145,7 +159,7 @@ class _Walk:
         if not stat.S_ISREG(status.st_mode):
             self.special.append(path)
             return
-        self.files.append(SourceFile(path, location, status.st_size, media_type(path), _stamp(status)))
+        self.files.append(source_file(path, location))
 
     def refuse(self) -> None:
         if self.links:

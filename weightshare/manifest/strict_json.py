@@ -22,13 +22,14 @@ _MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def loads(data: bytes, *, limit: int, what: str) -> object:
+def loads(data: bytes, *, limit: int, what: str, whole_floats: bool = False) -> object:
     """Read one JSON document.
 
     Args:
         data: UTF-8, without a byte order mark.
         limit: bytes it may have.
         what: what it is, for messages: `manifest`.
+        whole_floats: take `1000.0` for 1000, as programs write it that know no integers (protobuf's `Struct`).
 
     Raises:
         ManifestError: it is not JSON, or JSON that is refused here.
@@ -42,7 +43,7 @@ def loads(data: bytes, *, limit: int, what: str) -> object:
             text,
             object_pairs_hook=_object,
             parse_int=_integer,
-            parse_float=_refuse_float,
+            parse_float=_whole_float if whole_floats else _refuse_float,
             parse_constant=_refuse_constant,
         )
         if _SURROGATE.search(data):
@@ -102,6 +103,11 @@ def _integer(text: str) -> int:
     if len(text) > 17 or abs(int(text)) > MAX_JSON_INTEGER:
         raise _RefusedError(f"the integer {quoted(text, 24)} is past 2^53-1")
     return int(text)
+
+
+def _whole_float(text: str) -> object:
+    whole, _, fraction = text.partition(".")
+    return _integer(whole) if fraction == "0" else _refuse_float(text)
 
 
 def _refuse_float(text: str) -> object:

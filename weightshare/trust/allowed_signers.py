@@ -54,6 +54,8 @@ def export(known: KnownPublishers) -> AllowedSigners:
             left_out.append((pin, "revoked"))
             if pin.key is not None:
                 revoked.setdefault(pin.key)
+        elif not pin.publishes:
+            left_out.append((pin, "a mirror, whose countersignatures are no SSH signatures"))
         elif pin.key is None:
             left_out.append((pin, _no_key(pin)))
         else:

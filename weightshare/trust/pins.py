@@ -4,7 +4,8 @@
 
 The line is close to OpenSSH's `allowed_signers`. A pin by fingerprint alone ends in `SHA256:…` instead of a
 key. `@revoked` in front says the key must not be believed any more; such a line may lack the name. `highest`
-is what was last seen of each model, to notice a rollback.
+is what was last seen of each model, to notice a rollback. `namespaces` says what the key is believed for: releases
+(`weightshare`), countersignatures (`weightshare-mirror`), or both; neither follows from the other.
 
 A team's line names its newest root and ends in the team's identity; a publisher who signs with two kinds of key
 has the fingerprint of the second in `post-quantum`:
@@ -16,7 +17,7 @@ has the fingerprint of the second in `post-quantum`:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
@@ -30,6 +31,10 @@ from weightshare.trust.teams import Team
 from weightshare.units import MAX_JSON_INTEGER
 
 NAMESPACE = "weightshare"
+"""What a publisher's key is believed for: its releases."""
+
+MIRROR_NAMESPACE = "weightshare-mirror"
+"""What a mirror's key is believed for: its countersignatures, and no release."""
 
 _GLOB = re.compile(r"[A-Za-z0-9._/*?\[\]!-]{1,200}")
 _MODEL_ID = re.compile(r"[A-Za-z0-9._-]{1,96}/[A-Za-z0-9._-]{1,96}")
@@ -55,6 +60,7 @@ class Pin:
         root: where a team's newest root lies, relative to the file of pins; empty for a single key.
         was: fingerprint of the single key that became the team; empty if there was none.
         team: the team, once its roots were read; the line itself does not hold it.
+        namespaces: what the key is believed for: `weightshare`, `weightshare-mirror`, or both in this order.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Pin:
     root: str = ""
     was: str = ""
     team: Team | None = None
+    namespaces: tuple[str, ...] = (NAMESPACE,)
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -87,6 +94,8 @@ class Pin:
             return f"{quoted(self.root, 60)} is no team's root (roots/NAME/1.root.json)"
         if self.team is not None and (self.team.fingerprint, self.root) != (self.fingerprint, self.root_path):
             return "the team is another one"
+        if self.root and self.mirrors:
+            return "a team has no key of its own to countersign with; a mirror is pinned by its key"
         if self.key is not None and self.key.fingerprint != self.fingerprint:
             return f"the fingerprint {self.fingerprint} is not its key's, {self.key.fingerprint}"
         if not self.models or not all(_GLOB.fullmatch(glob) for glob in self.models):
@@ -96,6 +105,8 @@ class Pin:
         for model, sequence in self.highest.items():
             if not _MODEL_ID.fullmatch(model) or not 0 <= sequence <= MAX_JSON_INTEGER:
                 return f"{quoted(model, 60)}={sequence} is no model and sequence"
+        if not self.namespaces or self.namespaces != known_namespaces(self.namespaces):
+            return f"it is for neither {NAMESPACE} nor {MIRROR_NAMESPACE}"
         return None
 
     @property
@@ -114,14 +125,26 @@ class Pin:
             root=root_path(self.name, team.version),
             was=was,
             team=team,
+            # What a single key was pinned for besides does not pass to a team, which countersigns nothing.
+            namespaces=(NAMESPACE,),
         )
+
+    @property
+    def publishes(self) -> bool:
+        """Whether releases signed by the key are believed."""
+        return NAMESPACE in self.namespaces
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether countersignatures by the key count."""
+        return MIRROR_NAMESPACE in self.namespaces
 
     def render(self) -> str:
         """The pin as a line of the file, without its line feed."""
         words = ["@revoked"] if self.revoked else []
         if self.name:
             words.append(self.name)
-        words += [f'namespaces="{NAMESPACE}"', f'models="{",".join(self.models)}"']
+        words += [f'namespaces="{",".join(self.namespaces)}"', f'models="{",".join(self.models)}"']
         if self.added != date.min:
             words.append(f"added={self.added.isoformat()}")
         if self.via:
@@ -153,6 +176,12 @@ def root_path(name: str, version: int) -> str:
     return f"roots/{name}/{version}.root.json"
 
 
+def known_namespaces(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names that mean something here, each once, in the order they are written in."""
+    held = set(names)
+    return tuple(name for name in (NAMESPACE, MIRROR_NAMESPACE) if name in held)
+
+
 def _parse(line: str) -> Pin:
     marker = re.match(r"@(\S*)\s*", line)
     if marker is not None and marker[1] != "revoked":
@@ -171,8 +200,9 @@ def _parse(line: str) -> Pin:
     fingerprint, key, since = _key(rest.strip())
     if since and "added" not in options:
         options["added"] = since
-    if NAMESPACE not in options.pop("namespaces", NAMESPACE).split(","):
-        raise ValueError(f'the key is not for namespaces="{NAMESPACE}"')
+    namespaces = known_namespaces(options.pop("namespaces", NAMESPACE).split(","))
+    if not namespaces:
+        raise ValueError(f'the key is for neither namespaces="{NAMESPACE}" nor "{MIRROR_NAMESPACE}"')
     pin = Pin(
         name=name,
         fingerprint=fingerprint,
@@ -185,6 +215,7 @@ def _parse(line: str) -> Pin:
         post_quantum=options.pop("post-quantum", ""),
         root=options.pop("root", ""),
         was=options.pop("was", ""),
+        namespaces=namespaces,
     )
     if options:
         raise ValueError(f"the option {quoted(next(iter(options)), 30)} is unknown")

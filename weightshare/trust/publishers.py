@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from weightshare.errors import PinError, StoreError, StoreLockedError, TeamRootError, WeightshareError
 from weightshare.files import write_atomically
-from weightshare.trust.pins import Pin
+from weightshare.trust.pins import MIRROR_NAMESPACE, NAMESPACE, Pin, known_namespaces
 from weightshare.trust.teams import Team, as_team
 from weightshare.units import MAX_ROOTS
 
@@ -98,12 +98,27 @@ class KnownPublishers:
             raise StoreError(f"{path} could not be written: {error.strerror}.") from error
 
     def find(self, fingerprint: str) -> Pin | None:
-        """The pin of a key; a revoked one before any other."""
-        found = [pin for pin in self.pins if pin.fingerprint == fingerprint]
-        return next((pin for pin in found if pin.revoked), found[0] if found else None)
+        """The pin of a publisher's key; a revoked one before any other. A mirror's key is not found."""
+        return self._pinned(fingerprint, NAMESPACE)
+
+    def find_mirror(self, fingerprint: str) -> Pin | None:
+        """The pin of a mirror's key; a revoked one before any other. A publisher's key is not found."""
+        return self._pinned(fingerprint, MIRROR_NAMESPACE)
 
     def named(self, name: str) -> tuple[Pin, ...]:
-        """All pins of a name; letter case does not count, lest `Acme` pass beside `acme`."""
+        """All publishers of a name, no mirrors; letter case does not count, lest `Acme` pass beside `acme`."""
+        return tuple(pin for pin in self._called(name) if pin.publishes)
+
+    def _pinned(self, fingerprint: str, namespace: str) -> Pin | None:
+        # A key that was revoked is out of its owner's hands, whatever it was pinned for.
+        found = [
+            pin
+            for pin in self.pins
+            if pin.fingerprint == fingerprint and (pin.revoked or namespace in pin.namespaces)
+        ]
+        return next((pin for pin in found if pin.revoked), found[0] if found else None)
+
+    def _called(self, name: str) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.pins if pin.name and pin.name.casefold() == name.casefold())
 
     def add_together(self, pins: Sequence[Pin], replace: bool = False) -> KnownPublishers:
@@ -144,6 +159,9 @@ class KnownPublishers:
     ) -> KnownPublishers:
         """The publishers with one more; what was seen of the same key before is kept.
 
+        A key that is pinned already takes on what it is pinned for now, and loses nothing unless `replace` is said.
+        A publisher and a mirror may share a name, as they are asked for in different places; two publishers may not.
+
         Args:
             pin: the publisher.
             replace: whether to drop what is pinned under this name or for this key.
@@ -152,7 +170,11 @@ class KnownPublishers:
         Raises:
             PinError: the name is pinned with another key, or the key under another name, or it is revoked.
         """
-        others = [p for p in self.named(pin.name) if p.fingerprint not in {pin.fingerprint, *beside}]
+        others = [
+            p
+            for p in self._called(pin.name)
+            if p.fingerprint not in {pin.fingerprint, *beside} and set(p.namespaces) & set(pin.namespaces)
+        ]
         same = [p for p in self.pins if p.fingerprint == pin.fingerprint]
         if not replace and not pin.revoked:
             if others:
@@ -180,24 +202,39 @@ class KnownPublishers:
                     )
         dropped = {id(known) for known in ([*others, *same] if replace else same)}
         kept = tuple(known for known in self.pins if id(known) not in dropped)
-        return KnownPublishers((*kept, _merged(pin, same)))
+        return KnownPublishers((*kept, _merged(pin if replace else _joined(pin, same), same)))
 
-    def remove(self, name: str) -> KnownPublishers:
+    def remove(self, name: str, *, mirror: bool = False) -> KnownPublishers:
         """The publishers without a name; a fingerprint serves as a name too.
 
+        Args:
+            name: who is meant, publisher or mirror.
+            mirror: take away no more than its being a mirror; a publisher stays one.
+
         Raises:
-            PinError: nobody of that name is pinned.
+            PinError: nobody of that name is pinned, or no mirror.
         """
-        gone = {id(pin) for pin in (*self.named(name), *(p for p in self.pins if p.fingerprint == name))}
+        gone = {id(pin) for pin in (*self._called(name), *(p for p in self.pins if p.fingerprint == name))}
+        if mirror:
+            gone &= {id(pin) for pin in self.pins if pin.mirrors}
         if not gone:
-            raise PinError(f"{name} is not pinned.", hint="weightshare trust list", name=name)
-        return KnownPublishers(tuple(pin for pin in self.pins if id(pin) not in gone))
+            what = "a mirror" if mirror else "pinned"
+            raise PinError(f"{name} is not {what}.", hint="weightshare trust list", name=name)
+        left = []
+        for pin in self.pins:
+            if id(pin) not in gone:
+                left.append(pin)
+            elif mirror and pin.publishes:
+                left.append(replace(pin, namespaces=(NAMESPACE,)))
+        return KnownPublishers(tuple(left))
 
     def with_team(self, fingerprint: str, team: Team) -> KnownPublishers:
         """The publishers, with the pin of this fingerprint turned into the team, or its roots brought up to date."""
         return KnownPublishers(
             tuple(
-                pin.with_team(team) if pin.fingerprint == fingerprint and not pin.revoked else pin
+                pin.with_team(team)
+                if pin.fingerprint == fingerprint and pin.publishes and not pin.revoked
+                else pin
                 for pin in self.pins
             )
         )
@@ -206,7 +243,12 @@ class KnownPublishers:
         """The publishers, with a sequence noted as seen for a model of this name; it never falls."""
         pins = []
         for pin in self.pins:
-            if pin.name == name and not pin.revoked and sequence > pin.highest.get(model_id, -1):
+            if (
+                pin.name == name
+                and pin.publishes
+                and not pin.revoked
+                and sequence > pin.highest.get(model_id, -1)
+            ):
                 pin = replace(pin, highest=MappingProxyType({**pin.highest, model_id: sequence}))
             pins.append(pin)
         return KnownPublishers(tuple(pins))
@@ -301,6 +343,24 @@ def _write_roots(pin: Pin, folder: Path) -> None:
         target = place / f"{root.version}.root.json"
         if not target.exists() or target.read_bytes() != root.raw:
             write_atomically(target, root.raw, mode=0o600)
+
+
+def _joined(pin: Pin, same: list[Pin]) -> Pin:
+    """The pin with what its key is believed for already; being a mirror too changes nothing for a publisher."""
+    publisher = next((known for known in same if known.publishes), None)
+    if publisher is not None and not pin.publishes and not pin.revoked:
+        pin = replace(publisher, key=publisher.key or pin.key, namespaces=pin.namespaces)
+    elif publisher is not None and not pin.root:
+        # Said again in fewer words: a second key that must sign, or a team's roots, are not forgotten for that.
+        pin = replace(
+            pin,
+            post_quantum=pin.post_quantum or publisher.post_quantum,
+            root=publisher.root,
+            was=publisher.was,
+            team=publisher.team,
+        )
+    held = {name for known in (pin, *same) for name in known.namespaces}
+    return replace(pin, namespaces=known_namespaces(held))
 
 
 def _merged(pin: Pin, same: list[Pin]) -> Pin:

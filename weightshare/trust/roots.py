@@ -136,7 +136,7 @@ def draft(
     from tuf.api.metadata import Root as TufRoot
 
     members: dict[str, Key] = {key.keyid: key for key in map(_sslib_key, keys)}
-    ids = sorted(members)
+    ids = list(members)
     kept = sorted({*keep, *(previous.kept if previous else ())})
     signed = TufRoot(
         version=previous.version + 1 if previous else 1,

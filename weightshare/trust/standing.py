@@ -120,8 +120,10 @@ def _single_problem(
     if changed is not None:
         return changed
     if pin is None:
+        mirror = known.find_mirror(fingerprint)
+        only = f" You know the key as the mirror {mirror.name}, of which no releases count." if mirror else ""
         return UnknownPublisherError(
-            f"You do not know the publisher: {manifest.publisher.name}, {fingerprint}.",
+            f"You do not know the publisher: {manifest.publisher.name}, {fingerprint}.{only}",
             hint=f"Compare the fingerprint with one they publish, then add --trust {fingerprint}",
             fingerprint=fingerprint,
             public_key=signer.openssh,

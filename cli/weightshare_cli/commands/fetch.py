@@ -37,6 +37,11 @@ if TYPE_CHECKING:
             "in a script, from a publisher not pinned before",
             "weightshare fetch 'magnet:?xt=…' --trust SHA256:…",
         ),
+        (
+            "only if two mirrors that you know vouch for the bytes",
+            "weightshare fetch 'magnet:?xt=…' --require-mirrors 2 \\\n"
+            "      --attestation cdn.countersig.json --attestation uni.countersig.json",
+        ),
     ],
 )
 @click.argument("source")
@@ -61,6 +66,8 @@ if TYPE_CHECKING:
 @click.option(
     "--force", cls=options.Option, is_flag=True, help="Replace different files that stand in the way."
 )
+@options.require_mirrors
+@options.attestations
 @options.network
 @options.peers
 @options.port
@@ -78,6 +85,8 @@ def command(
     exclude: tuple[str, ...],
     allow_pickle: bool,
     force: bool,
+    require_mirrors: int,
+    attestations: tuple[Path, ...],
     network: str,
     peers: tuple[tuple[str, int], ...],
     port: int | None,
@@ -90,6 +99,9 @@ def command(
     SOURCE is a magnet link, a v2 info-hash, a .torrent (file or URL), a weightshare.json, or - to read one
     from stdin. The publisher is proven before the first weight byte is asked for, and every byte before its
     file gets its name. Interrupted, the same command resumes.
+
+    --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
+    --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
     """
     from weightshare.api.fetching import fetch
 
@@ -116,6 +128,8 @@ def command(
             max_up=max_up,
             timeout=timeout,
             force=force,
+            attestations=attestations,
+            require_mirrors=require_mirrors,
             observe=observe,
         )
     if settings.json:
@@ -141,6 +155,8 @@ def _show(fetched: Fetched, settings: Settings) -> None:
         pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
         output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")
         output.note(f"{output.count(fetched.files, 'file')}, {format_size(fetched.bytes)}, every byte proven")
+        if fetched.mirrors:
+            output.note(output.vouched(fetched.mirrors))
         output.note(f"{', '.join(sources) or 'nothing to fetch'}, in {output.took(fetched.seconds)}{pace}")
         if not fetched.complete:
             output.note("Only the files you asked for; the release has more.")

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --torrent-url https://acme.example/m7b.torrent",
         ),
         (
+            "also sign for OpenSSF Model Signing tools: writes ./model/model.sig",
+            "weightshare publish ./model --name acme/m7b --oms-key oms.pem",
+        ),
+        (
             "as a team: prepare, let the members sign, finish",
             "weightshare publish ./model --name acme/m7b --prepare",
         ),
@@ -69,6 +73,13 @@ if TYPE_CHECKING:
 )
 @click.option("--summary", cls=options.Option, default="", metavar="TEXT", help="One line about the release.")
 @options.key
+@click.option(
+    "--oms-key",
+    cls=options.Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PEM",
+    help="Also write model.sig, an OpenSSF Model Signing signature, with this ECDSA key.",
+)
 @click.option(
     "--sequence",
     cls=options.Option,
@@ -156,6 +167,7 @@ def command(
     license: str | None,
     summary: str,
     key: str | None,
+    oms_key: Path | None,
     sequence: int | None,
     trackers: tuple[str, ...],
     web_seeds: tuple[str, ...],
@@ -184,6 +196,8 @@ def command(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
             "ssh-keygen -Y sign -n weightshare."
         )
+    if finish is not None and oms_key is not None:
+        raise click.UsageError("--oms-key is for --prepare: the others sign a manifest that lists model.sig.")
     asked: Asked = {
         "license": license,
         "piece_length": piece_length,
@@ -222,6 +236,7 @@ def command(
                 directory,
                 name,
                 key=key,
+                oms_key=oms_key,
                 passphrase=passphrase,
                 waiting=waiting,
                 allow_pickle=allow_pickle,
@@ -240,6 +255,7 @@ def command(
                 directory,
                 name,
                 key=key,
+                oms_key=oms_key,
                 passphrase=passphrase,
                 waiting=waiting,
                 allow_pickle=allow_pickle,
@@ -284,6 +300,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("signature", str(made.sshsig) if made.sshsig else None),
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
+            ("OMS", str(made.oms) if made.oms else None),
             ("took", output.took(made.seconds) + pace),
         ]
     )

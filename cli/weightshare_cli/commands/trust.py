@@ -54,6 +54,7 @@ command.add_command(export)
         ),
         ("a team, by its newest root", "weightshare trust add acme acme.1.root.json"),
         ("for some of their models only", "weightshare trust add acme acme.pub --models 'acme/m7*'"),
+        ("a mirror, whose countersignatures then count", "weightshare trust add cdn cdn.pub --mirror"),
     ],
 )
 @click.argument("name")
@@ -87,6 +88,12 @@ command.add_command(export)
     help="Accept the key for these models only. Repeatable.",
 )
 @click.option(
+    "--mirror",
+    cls=options.Option,
+    is_flag=True,
+    help="Pin a mirror: its countersignatures count, its releases do not.",
+)
+@click.option(
     "--replace",
     cls=options.Option,
     is_flag=True,
@@ -103,6 +110,7 @@ def add(
     saved: Path | None,
     post_quantum: str | None,
     models: tuple[str, ...],
+    mirror: bool,
     replace: bool,
     network: str,
 ) -> None:
@@ -113,6 +121,8 @@ def add(
 
     With github:USER every Ed25519 key of the account is pinned, after they were shown; others are named and
     left. GH_HOST names another host than github.com, as for GitHub's own gh.
+
+    With --mirror, pin a mirror instead; a publisher's key becomes a mirror's too.
     """
     from weightshare.api import identity
 
@@ -123,6 +133,7 @@ def add(
         models=models or ("*",),
         only=only,
         saved=saved,
+        mirror=mirror,
         replace=replace,
         network=network,
         confirm=(lambda found: _ask(name, key, found)) if can_ask(settings) else None,
@@ -138,14 +149,17 @@ def add(
         output.say(f"{pin.name}  {pin.fingerprint}")
     if not settings.quiet:
         name = added.pins[0].name
-        output.note(f"Releases of {name} are now accepted when {_signers(added.pins)} signed them.")
+        if mirror:
+            output.note(f"Countersignatures by {name} now count with --require-mirrors.")
+        else:
+            output.note(f"Releases of {name} are now accepted when {_signers(added.pins)} signed them.")
 
 
 @command.command("list", examples=[("every pinned publisher", "weightshare trust list")])
 @options.common
 @click.pass_obj
 def list_(settings: Settings) -> None:
-    """List the pinned publishers."""
+    """List the pinned publishers and mirrors."""
     from weightshare.api import identity
 
     pins = identity.trust_list(home_of(settings))
@@ -159,17 +173,23 @@ def list_(settings: Settings) -> None:
 
 @command.command("remove", examples=[("trust acme no more", "weightshare trust remove acme")])
 @click.argument("name")
+@click.option(
+    "--mirror",
+    cls=options.Option,
+    is_flag=True,
+    help="Forget only that they are a mirror.",
+)
 @options.common
 @click.pass_obj
-def remove(settings: Settings, name: str) -> None:
-    """Forget the publisher NAME; releases already here stay."""
+def remove(settings: Settings, name: str, mirror: bool) -> None:
+    """Forget the publisher or mirror NAME; releases already here stay."""
     from weightshare.api import identity
 
-    identity.trust_remove(name, home_of(settings))
+    identity.trust_remove(name, home_of(settings), mirror=mirror)
     if settings.json:
         output.say_json({"name": name, "removed": True})
         return
-    output.say(f"{name} is not trusted any more.")
+    output.say(f"{name} is not trusted {'as a mirror ' if mirror else ''}any more.")
 
 
 def _ask(name: str, source: str, found: FoundKeys) -> bool:
@@ -197,6 +217,8 @@ def _remark(pin: Pin) -> str:
         parts.append(f"team, {quorum.threshold} of {len(quorum.keys)}, root {pin.team.version}")
     if pin.post_quantum:
         parts.append("with ML-DSA-44")
+    if pin.mirrors:
+        parts.append("publisher and mirror" if pin.publishes else "mirror")
     if pin.models != ("*",):
         parts.append("for " + ", ".join(pin.models))
     parts.append(f"since {pin.added!s}")
@@ -214,6 +236,7 @@ def _json(pin: Pin) -> dict[str, object]:
         "revoked": pin.revoked,
         "post_quantum": pin.post_quantum or None,
         "team": _team_json(pin),
+        "roles": ["publisher"] * pin.publishes + ["mirror"] * pin.mirrors,
     }
 
 

@@ -376,6 +376,21 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         identity.trust_add("acme", "github:../../x", home=home)
 
 
+def test_a_mirror_is_one_key_of_a_file_or_an_account(tmp_path: Path) -> None:
+    home, file = Home(tmp_path / "home"), tmp_path / "cdn.keys"
+    file.write_bytes(listed(bare(1), bare(2)))
+    with pytest.raises(UsageError, match="A mirror is one Ed25519 key"):
+        identity.trust_add("cdn", "github:cdn", saved=file, mirror=True, home=home)
+    (pin,) = identity.trust_add(
+        "cdn", "github:cdn", saved=file, only=(TWO.fingerprint,), mirror=True, home=home
+    ).pins
+    assert (pin.key, pin.mirrors, pin.publishes) == (TWO, True, False)
+    assert identity.trust_add("cdn", bare(2), home=home).pins[0].namespaces == (
+        "weightshare",
+        "weightshare-mirror",
+    )
+
+
 def test_a_key_written_out(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert identity.trust_add("acme", bare(1), home=home).pins[0].key == ONE

@@ -98,3 +98,11 @@ def test_a_hostile_key_is_escaped_in_the_message() -> None:
     with pytest.raises(ManifestError) as caught:
         strict_json.loads(b'{"\\u001b[2J":1,"\\u001b[2J":1}', limit=MIB, what="value")
     assert "\x1b" not in caught.value.message
+
+
+def test_whole_numbers_written_as_floats_are_taken_only_where_asked_for() -> None:
+    read = strict_json.loads(b"[1000.0,-2.0,3]", limit=100, what="value", whole_floats=True)
+    assert repr(read) == "[1000, -2, 3]"
+    for data in (b"[1.5]", b"[1e3]", b"[1.0e3]", b"[1.00]", b"[9007199254740993.0]", b"[NaN]"):
+        with pytest.raises(ManifestError):
+            strict_json.loads(data, limit=100, what="value", whole_floats=True)

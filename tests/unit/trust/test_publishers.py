@@ -22,6 +22,7 @@ OTHER = signer(2).public_key
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}[a-z]", fullmatch=True)
 MODELS = st.builds("{}/{}".format, NAMES, NAMES)
 GLOBS = MODELS | st.sampled_from(["*", "acme/*", "a/[bc]?"])
+NAMESPACES = [("weightshare",), ("weightshare-mirror",), ("weightshare", "weightshare-mirror")]
 
 
 @st.composite
@@ -40,6 +41,7 @@ def publishers(draw: st.DrawFn) -> KnownPublishers:
                 via=draw(st.text(string.ascii_letters + string.digits + " :/.,=-@é#", max_size=20)),
                 revoked=revoked,
                 highest=draw(st.dictionaries(MODELS, st.integers(0, 2**53 - 1), max_size=3)),
+                namespaces=draw(st.sampled_from(NAMESPACES)),
             )
         )
     return KnownPublishers(tuple(pins))
