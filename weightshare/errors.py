@@ -113,6 +113,10 @@ class KeyFileError(TrustError):
     """A key file that cannot be read, is no Ed25519 key, or wants another passphrase."""
 
 
+class AgentError(TrustError):
+    """The ssh-agent is not to be reached, declines to sign, or does not hold the key."""
+
+
 class NotCheckedError(TrustError):
     """A signature of a kind that cannot be checked here: nothing is known of it, neither good nor bad."""
 

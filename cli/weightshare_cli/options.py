@@ -260,6 +260,14 @@ port = shared(
     metavar="PORT",
     help_text="Listen here; 0 takes any free port.",
 )
+key = shared(
+    "--key",
+    setting="key",
+    section="Options",
+    metavar="KEY",
+    help_text="Sign with this key: one of yours by name, a private or public key file, SHA256:… "
+    "or agent for one that the ssh-agent holds. Default: the only one of yours.",
+)
 peers = click.option(
     "--peer",
     "peers",

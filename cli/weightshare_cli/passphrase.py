@@ -8,12 +8,16 @@ import sys
 import click
 
 from weightshare.errors import KeyFileError
+from weightshare_cli.output import clean
 
 ENVIRONMENT = "WEIGHTSHARE_KEY_PASSPHRASE"
 
 
-def known() -> str:
+def known(key: str = "the key") -> str:
     """The passphrase of a key that exists.
+
+    Args:
+        key: which one, for the question.
 
     Raises:
         KeyFileError: nothing in the environment, and nobody to ask.
@@ -25,7 +29,7 @@ def known() -> str:
         raise KeyFileError(
             "The key is protected by a passphrase, and there is no terminal to ask for it.", hint=_HINT
         )
-    answer: str = click.prompt("Passphrase of the key", hide_input=True, err=True)
+    answer: str = click.prompt(f"Passphrase of {clean(key)}", hide_input=True, err=True)
     return answer
 
 

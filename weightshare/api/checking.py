@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from weightshare.api.countersigning import Attester, Demand, Heard, load_signer, torrent_of
@@ -13,16 +14,23 @@ from weightshare.api.trusting import Trustee
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Store
 from weightshare.content.verifier import FileReport, check_folder
+from weightshare.errors import BadSignatureError, RevokedError, UnknownPublisherError
 from weightshare.progress import Observer, ignore
+from weightshare.trust import sshsig
+from weightshare.trust.gate import VerifiedManifest
+from weightshare.trust.keys import PublicKey
+from weightshare.trust.publishers import KnownPublishers
 
 
 def verify(
     release: str,
     *,
+    detached: Path | None = None,
     home: Home | None = None,
     trust: Sequence[str] = (),
     sign_as: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
     out: Path | None = None,
     force: bool = False,
     attestations: Sequence[str | Path] = (),
@@ -33,11 +41,13 @@ def verify(
 
     Args:
         release: a name, an info-hash or a folder.
+        detached: a file with an SSH signature over the release's manifest, which must hold as well.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
-        sign_as: path of an OpenSSH Ed25519 key, or the name of one of `home`'s, that signs for the bytes as a mirror's
+        sign_as: an Ed25519 key, named as for `publish`, that signs for the bytes as a mirror's
             once every file is found sound; None signs nothing.
         passphrase: asked when that key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
         out: where to write that countersignature; None names it after the torrent, in the working folder.
         force: replace a file that is there already.
         attestations: countersignatures by mirrors, to be held against this release.
@@ -49,7 +59,7 @@ def verify(
 
     Raises:
         ReleaseNotFoundError: it is not here.
-        TrustError, ManifestError: its manifest cannot be believed.
+        TrustError, ManifestError: its manifest, or the detached signature over it, cannot be believed.
         TooFewMirrorsError: fewer mirrors vouch for it than are demanded.
         CheckpointError: something is to be signed, and the release is here only in part.
         FileInTheWayError: the countersignature's file is there.
@@ -59,9 +69,10 @@ def verify(
     home = home or Home.default()
     store = Store(home)
     demand = Demand.read(attestations, require_mirrors)
-    signer = load_signer(sign_as, home, passphrase) if sign_as is not None else None
+    signer = load_signer(sign_as, home, passphrase, waiting) if sign_as is not None else None
     trustee = Trustee(home, trust)
     located = locate(store, trustee, release)
+    also = check_detached(detached, located.verified, trustee.known) if detached is not None else None
     manifest = located.verified.manifest
     heard, attester = Heard(), None
     if signer is not None or demand.attestations or demand.required:
@@ -102,9 +113,66 @@ def verify(
         seconds=time.monotonic() - began,
         piece_length=manifest.torrent.piece_length,
         warnings=tuple(warnings),
+        sshsig=also.fingerprint if also is not None else None,
         mirrors=heard.mirrors,
         attestation=attestation,
     )
+
+
+def check_detached(path: Path, verified: VerifiedManifest, known: KnownPublishers) -> PublicKey:
+    """Prove that a detached SSH signature over a release's manifest is by a key pinned for its publisher.
+
+    Args:
+        path: the signature, as `publish --sshsig` and `ssh-keygen -Y sign -n weightshare` write it.
+        verified: the release.
+        known: the publishers the user knows.
+
+    Returns:
+        The key that made it.
+
+    Raises:
+        BadSignatureError: there is none, or it does not hold over the manifest.
+        RevokedError: its key was revoked.
+        UnknownPublisherError: it holds, by a key that is not pinned for this publisher.
+    """
+    try:
+        with path.expanduser().open("rb") as file:
+            data = file.read(sshsig.MAX_SIGNATURE + 1)
+    except OSError as error:
+        raise BadSignatureError(
+            f"The SSH signature {path} cannot be read: {error.strerror or error}.",
+            hint="Get it from where the publisher posts it; weightshare publish --sshsig makes one.",
+        ) from error
+    key = sshsig.verify(data, verified.envelope)
+    pin = known.find(key.fingerprint)
+    if pin is not None and pin.revoked:
+        raise RevokedError(
+            f"The SSH signature is by the key {key.fingerprint}, which was revoked.",
+            fingerprint=key.fingerprint,
+            name=pin.name,
+        )
+    if verified.team is not None and key in verified.team.current.releases.keys:
+        return key
+    if pin is None or pin.name.casefold() != verified.pin.name.casefold():
+        whose = f"you know it as {pin.name}" if pin is not None else "it is not pinned"
+        name = verified.publisher_name or verified.manifest.publisher.name
+        raise UnknownPublisherError(
+            f"The SSH signature holds, but is by {key.fingerprint} ({whose}), not by a key pinned for {name}.",
+            hint="Ask the publisher which keys are theirs.",
+            fingerprint=key.fingerprint,
+            public_key=key.openssh,
+            name=name,
+        )
+    model = verified.manifest.model.id
+    if not any(fnmatchcase(model, glob) for glob in pin.models):
+        raise UnknownPublisherError(
+            f"The SSH signature is by {key.fingerprint}, which you trust for {', '.join(pin.models)}, "
+            f"not for {model}.",
+            fingerprint=key.fingerprint,
+            public_key=key.openssh,
+            name=pin.name,
+        )
+    return key
 
 
 def _verdict(report: FileReport) -> FileVerdict:

@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from weightshare.api.identity import find_key
 from weightshare.api.publishing import team_of
 from weightshare.api.results import Prepared, Tally
+from weightshare.api.signers import open_signer
 from weightshare.content.store import Home
 from weightshare.errors import DiskError, ManifestError, UsageError
 from weightshare.files import write_atomically
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Manifest
-from weightshare.trust.keys import FileSigner
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.signatures import sound_keys
 from weightshare.trust.signing import add_signature
@@ -32,6 +31,7 @@ def sign_manifest(
     *,
     key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
     merge: Sequence[str | Path] = (),
     home: Home | None = None,
 ) -> Prepared:
@@ -41,6 +41,7 @@ def sign_manifest(
         manifest_file: what `publish --prepare` wrote.
         key: an Ed25519 key that the manifest names; None for the only one in `home`.
         passphrase: asked when the key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
         merge: copies of the same manifest, whose signatures are taken over.
         home: where keys and the known publishers are.
 
@@ -57,7 +58,7 @@ def sign_manifest(
     for other in merge:
         envelope = _merged(envelope, Path(other))
     if key is not None or not merge:
-        signer = FileSigner.load(find_key(key, home), passphrase)
+        signer = open_signer(key, home, passphrase, waiting)
         envelope = add_signature(envelope, manifest.publisher, signer)
     try:
         write_atomically(path, envelope.to_bytes())

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
-from weightshare.api.identity import find_key
 from weightshare.api.offering import Located
 from weightshare.api.results import MirrorVouch
+from weightshare.api.signers import open_signer
 from weightshare.content.store import Home, Record, Store
 from weightshare.content.verifier import FileReport
 from weightshare.errors import CheckpointError, DiskError, FileInTheWayError, StoreError, UsageError
@@ -24,7 +24,7 @@ from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.trust import gate
 from weightshare.trust.countersign import MAX_COUNTERSIGNATURE, Countersignature, countersign
 from weightshare.trust.gate import VerifiedManifest
-from weightshare.trust.keys import FileSigner, Signer
+from weightshare.trust.keys import Signer
 from weightshare.trust.mirrors import Attestation, count, publisher_keys
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.version import __version__
@@ -153,13 +153,18 @@ class Attester:
             )
 
 
-def load_signer(key: str | Path, home: Home, passphrase: Callable[[], str] | None) -> Signer:
+def load_signer(
+    key: str | Path,
+    home: Home,
+    passphrase: Callable[[], str] | None,
+    waiting: Callable[[str], None] | None = None,
+) -> Signer:
     """The mirror's key.
 
     Raises:
-        KeyFileError: there is none, or it cannot be used.
+        KeyFileError, AgentError: there is none, or it cannot be used.
     """
-    return FileSigner.load(find_key(key, home), passphrase)
+    return open_signer(key, home, passphrase, waiting)
 
 
 def torrent_of(store: Store, located: Located) -> Info:

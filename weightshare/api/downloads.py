@@ -10,6 +10,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from weightshare.errors import DownloadError
+from weightshare.manifest.text import quoted
 from weightshare.swarm.networks import Network, allows_host
 from weightshare.units import format_duration, format_size
 from weightshare.version import __version__
@@ -18,7 +19,9 @@ _TIMEOUT = 15.0
 _CHUNK = 1 << 16
 
 
-def download(url: str, network: Network, *, limit: int, timeout: float = _TIMEOUT) -> bytes:
+def download(
+    url: str, network: Network, *, limit: int, timeout: float = _TIMEOUT, same_origin: bool = False
+) -> bytes:
     """Fetch a small file.
 
     Args:
@@ -26,12 +29,13 @@ def download(url: str, network: Network, *, limit: int, timeout: float = _TIMEOU
         network: hosts outside it are refused, redirects included.
         limit: largest body taken, in bytes.
         timeout: seconds for the whole of it.
+        same_origin: refuse redirects to another scheme, host or port; where the host is what makes it credible.
 
     Raises:
-        DownloadError: refused, unreachable, too large or too slow.
+        DownloadError: refused, unreachable, too large or too slow; the fact `status` is HTTP's where there was one.
     """
     _check(url, network)
-    opener = urllib.request.build_opener(_Redirects(network))
+    opener = urllib.request.build_opener(_Redirects(network, url if same_origin else None))
     request = urllib.request.Request(url, headers={"User-Agent": f"weightshare/{__version__}"})  # noqa: S310
     deadline = time.monotonic() + timeout
     body = bytearray()
@@ -45,7 +49,7 @@ def download(url: str, network: Network, *, limit: int, timeout: float = _TIMEOU
                     raise _failed(url, f"it took longer than {format_duration(timeout)}")
     except urllib.error.HTTPError as error:
         with error:
-            raise _failed(url, f"the answer was {error.code} {error.reason}") from error
+            raise _failed(url, f"the answer was {error.code} {error.reason}", error.code) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _failed(url, str(reason)) from error
@@ -53,8 +57,9 @@ def download(url: str, network: Network, *, limit: int, timeout: float = _TIMEOU
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, origin: str | None) -> None:
         self._network = network
+        self._origin = origin
 
     def redirect_request(
         self,
@@ -67,7 +72,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         try:
             _check(newurl, self._network)
-        except DownloadError:
+            if self._origin is not None and _origin(newurl) != _origin(self._origin):
+                raise _failed(self._origin, f"it redirects to another place, {quoted(newurl)}")
+        except (DownloadError, ValueError):
             fp.close()  # urllib would leave it open
             raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -81,9 +88,15 @@ def _check(url: str, network: Network) -> None:
         raise _failed(url, f"its host lies outside the network allowed ({network})")
 
 
-def _failed(url: str, reason: str) -> DownloadError:
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _failed(url: str, reason: str, status: int | None = None) -> DownloadError:
     return DownloadError(
         f"{url} could not be fetched: {reason}.",
         hint="Check the address and the connection, or fetch by the magnet link.",
         url=url,
+        status=status,
     )

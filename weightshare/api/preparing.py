@@ -24,9 +24,9 @@ from weightshare.api.drafting import (
     state,
     team_publisher,
 )
-from weightshare.api.identity import find_key
 from weightshare.api.publishing import check_asked, hash_checkpoint, is_writable, release, team_of
 from weightshare.api.results import Prepared, Published
+from weightshare.api.signers import open_signer
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
 from weightshare.content.store import Home
@@ -36,7 +36,6 @@ from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.metainfo import tree_order
 from weightshare.manifest.model import MANIFEST_NAME, Manifest
 from weightshare.progress import Observer, ignore
-from weightshare.trust.keys import FileSigner
 from weightshare.trust.oms_keys import EcSigner
 from weightshare.trust.signing import add_signature, unsigned
 from weightshare.trust.teams import Team
@@ -49,6 +48,7 @@ def prepare(
     key: str | Path | None = None,
     oms_key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
     allow_pickle: bool = False,
     out: Path | None = None,
     home: Home | None = None,
@@ -63,6 +63,7 @@ def prepare(
         key: sign with this key at once; None leaves it unsigned.
         oms_key: path of a PEM key (P-256, P-384, P-521) that signs `model.sig`, for OpenSSF Model Signing.
         passphrase: asked when a key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
         allow_pickle: publish files that run code when loaded.
         out: where to put the manifest; None takes the current folder.
         home: where keys and the known publishers are.
@@ -77,7 +78,7 @@ def prepare(
     check_asked(name, asked)
     home = home or Home.default()
     team = _team(home, name)
-    signer = FileSigner.load(find_key(key, home), passphrase) if key is not None else None
+    signer = open_signer(key, home, passphrase, waiting) if key is not None else None
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
     oms_signer = None
     if oms_key is not None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from weightshare.api import oms
 from weightshare.api.drafting import Asked, Draft, HashedCheckpoint, Intent, draft, intent_of, team_draft
-from weightshare.api.identity import find_key, second_signer
 from weightshare.api.results import Published
+from weightshare.api.signers import open_both
 from weightshare.api.trusting import new_pin
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.hashing import hash_files
@@ -29,9 +29,9 @@ from weightshare.manifest.magnet import parse as parse_magnet
 from weightshare.manifest.metainfo import tree_order
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer, ignore
-from weightshare.trust import gate, publishers
+from weightshare.trust import gate, publishers, sshsig
 from weightshare.trust.gate import VerifiedManifest
-from weightshare.trust.keys import FileSigner, PublicKey
+from weightshare.trust.keys import PublicKey, Signer
 from weightshare.trust.post_quantum import PostQuantumSigner
 from weightshare.trust.publishers import KnownPublishers, Pin
 from weightshare.trust.standing import describe
@@ -55,6 +55,7 @@ def publish(
     key: str | Path | None = None,
     oms_key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
     trackers: Sequence[str] = (),
     web_seeds: Sequence[str] = (),
     torrent_urls: Sequence[str] = (),
@@ -63,6 +64,7 @@ def publish(
     v1_twin: bool = False,
     allow_pickle: bool = False,
     sequence: int | None = None,
+    detached: bool = False,
     out: Path | None = None,
     home: Home | None = None,
     observe: Observer = ignore,
@@ -76,10 +78,12 @@ def publish(
         version: the release's version.
         license: an SPDX expression.
         summary: one line for people.
-        key: path of an OpenSSH Ed25519 key, or the name of one of `home`'s; None for the only one there.
+        key: an Ed25519 key: a private or public key file, the name of one of `home`'s, `SHA256:…` or `agent` for
+            one that the ssh-agent holds; None for the only one in `home`.
         oms_key: path of a PEM key (P-256, P-384, P-521) that also signs `model.sig`, for OpenSSF Model Signing;
             it is written into the folder.
         passphrase: asked when a key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
         trackers: announce URLs.
         web_seeds: BEP 19 URLs.
         torrent_urls: where the `.torrent` will be found; they become the magnet's `xs=`.
@@ -88,6 +92,7 @@ def publish(
         v1_twin: also write a plain v1 torrent of the same files.
         allow_pickle: publish files that run code when loaded.
         sequence: rises with every release of the model; None takes the time.
+        detached: also make a detached SSH signature, for `ssh-keygen -Y verify`.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where keys and the store are.
         observe: told how the hashing goes.
@@ -112,9 +117,7 @@ def publish(
     )
     check_asked(name, asked)
     home = home or Home.default()
-    path = find_key(key, home)
-    signer = FileSigner.load(path, passphrase)
-    second = second_signer(path, passphrase)
+    signer, second = open_both(key, home, passphrase, waiting)
     team = team_of(home, name)
     if team is not None and team.current.releases.threshold > 1:
         raise UsageError(
@@ -135,7 +138,17 @@ def publish(
         made, own = team_draft(hashed, intent, team, signer), None
     else:
         made, own = draft(hashed, intent, signer, second), own_pin(name, signer.public_key, second)
-    return release(made, hashed, intent, home, own=own, out=out, began=began, allow_pickle=allow_pickle)
+    return release(
+        made,
+        hashed,
+        intent,
+        home,
+        own=own,
+        out=out,
+        began=began,
+        allow_pickle=allow_pickle,
+        detached=signer if detached else None,
+    )
 
 
 def team_of(home: Home, name: str) -> Team | None:
@@ -154,6 +167,7 @@ def release(
     out: Path | None,
     began: float,
     allow_pickle: bool,
+    detached: Signer | None = None,
 ) -> Published:
     """Put a signed draft through the gate and write it down.
 
@@ -166,6 +180,7 @@ def release(
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         began: when the work began, by the monotonic clock.
         allow_pickle: publish files that run code when loaded.
+        detached: who also makes a detached SSH signature over the manifest; None makes none.
 
     Raises:
         TrustError, IntegrityError, RefusedContentError: what every fetch would refuse.
@@ -174,7 +189,8 @@ def release(
     checkpoint = hashed.checkpoint
     verified, warnings = _gate(made, own, home, allow_pickle=allow_pickle)
     record = _record(made, checkpoint.root, intent, verified.fingerprint)
-    written = _write(Store(home), record, made, hashed, out)
+    signature = sshsig.make(made.envelope, detached) if detached is not None else None
+    written = _write(Store(home), record, made, hashed, signature, out)
     publishers.update(home.known_publishers, lambda known: _remember(known, own, verified))
     return Published(
         release=record.release,
@@ -184,6 +200,7 @@ def release(
         torrent=written.torrent,
         manifest=written.manifest,
         v1_twin=written.v1_twin,
+        sshsig=written.sshsig,
         oms=record.path / oms.SIGNATURE_NAME if oms.SIGNATURE_NAME in hashed.late else None,
         info_hash_v2=record.info_hash_v2,
         info_hash_v1=record.info_hash_v1,
@@ -300,10 +317,21 @@ class _Written:
     torrent: Path
     manifest: Path
     v1_twin: Path | None
+    sshsig: Path | None
 
 
-def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, out: Path | None) -> _Written:
-    """Write the release down: in the store, in its folder if that may be written to, and in `out`."""
+def _write(
+    store: Store,
+    record: Record,
+    made: Draft,
+    hashed: HashedCheckpoint,
+    signature: bytes | None,
+    out: Path | None,
+) -> _Written:
+    """Write the release down: in the store, in its folder if that may be written to, and in `out`.
+
+    The detached signature never goes into the release's folder, where it would be a file that nobody signed.
+    """
     store.keep(record, envelope=made.envelope, torrent=made.torrent)
     for older in store.at(record.path):
         # Published again from the same folder: the name means the newer one.
@@ -312,6 +340,7 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
     folder, name = store.folder(record), made.manifest.torrent.name
     torrent, manifest = folder / "release.torrent", folder / MANIFEST_NAME
     twin = folder / "twin.torrent" if made.v1_twin is not None else None
+    detached = folder / f"{MANIFEST_NAME}.sig" if signature is not None else None
     magnet = f"{made.magnet}\n".encode()
     try:
         hashed = oms.write_late(hashed)
@@ -322,6 +351,8 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
         write_atomically(folder / "magnet", magnet)
         if twin is not None and made.v1_twin is not None:
             write_atomically(twin, made.v1_twin)
+        if detached is not None and signature is not None:
+            write_atomically(detached, signature)
         if is_writable(record.path):
             manifest = record.path / MANIFEST_NAME
             write_atomically(manifest, made.envelope)
@@ -334,13 +365,16 @@ def _write(store: Store, record: Record, made: Draft, hashed: HashedCheckpoint, 
             if made.v1_twin is not None:
                 twin = out / f"{name}.v1.torrent"
                 write_atomically(twin, made.v1_twin)
+            if signature is not None:
+                detached = out / f"{name}.{MANIFEST_NAME}.sig"
+                write_atomically(detached, signature)
     except OSError as error:
         raise DiskError(
             f"The release could not be written: {error.filename or out}: {error.strerror or error}.",
             hint=f"It needs {format_size(len(made.torrent) + len(made.envelope))} of space.",
             path=str(error.filename or out),
         ) from error
-    return _Written(torrent, manifest, twin)
+    return _Written(torrent, manifest, twin, detached)
 
 
 def is_writable(folder: Path) -> bool:

@@ -23,6 +23,7 @@ class Published:
         torrent: the `.torrent` file.
         manifest: the signed manifest (`weightshare.json`).
         v1_twin: the plain v1 torrent for old clients, if asked for.
+        sshsig: the detached SSH signature over the manifest, if asked for.
         info_hash_v2: hex.
         info_hash_v1: hex, None for v2-only.
         path: the folder that was published, which is served in place.
@@ -47,6 +48,7 @@ class Published:
     bytes: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    sshsig: Path | None = None
     oms: Path | None = None
 
     def to_json(self) -> Json:
@@ -59,6 +61,7 @@ class Published:
             "torrent": str(self.torrent),
             "manifest": str(self.manifest),
             "v1_twin": str(self.v1_twin) if self.v1_twin else None,
+            "sshsig": str(self.sshsig) if self.sshsig else None,
             "oms": str(self.oms) if self.oms else None,
             "info_hash_v2": self.info_hash_v2,
             "info_hash_v1": self.info_hash_v1,
@@ -232,7 +235,8 @@ class Verified:
     """What `verify` or `verify_oms` found.
 
     Of the latter `release` is None, `publisher` the SHA-256 (hex) of the key's PEM text or of the certificate, and
-    `piece_length` the size of a shard, which `bad_pieces` then count; 0 for whole files.
+    `piece_length` the size of a shard, which `bad_pieces` then count; 0 for whole files. `sshsig` is the fingerprint
+    whose detached SSH signature was demanded and held.
     """
 
     ok: bool
@@ -245,6 +249,7 @@ class Verified:
     seconds: float
     piece_length: int
     warnings: tuple[str, ...] = ()
+    sshsig: str | None = None
     oms: OmsFacts | None = None
     mirrors: tuple[MirrorVouch, ...] = ()
     attestation: Path | None = None
@@ -270,6 +275,7 @@ class Verified:
             ],
             "bytes": self.bytes,
             "piece_length": self.piece_length,
+            "sshsig": self.sshsig,
             "seconds": round(self.seconds, 3),
             "oms": asdict(self.oms) if self.oms else None,
             "mirrors": [mirror.to_json() for mirror in self.mirrors],

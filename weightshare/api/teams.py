@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from weightshare.api.identity import find_key
+from weightshare.api.signers import open_signer
 from weightshare.api.trusting import team_pin
 from weightshare.content.store import Home
 from weightshare.errors import DiskError, KeyFileError, PinError, TeamRootError, UsageError
 from weightshare.files import write_atomically
 from weightshare.manifest.envelope import Envelope
 from weightshare.trust import publishers, roots
-from weightshare.trust.keys import FileSigner, PublicKey, parse_fingerprint
+from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.teams import Root, Team, read_root
@@ -161,6 +161,7 @@ def sign_root(
     *,
     key: str | Path | None = None,
     passphrase: Callable[[], str] | None = None,
+    waiting: Callable[[str], None] | None = None,
     home: Home | None = None,
 ) -> TeamFile:
     """Add a signature to a root file, in place.
@@ -170,6 +171,7 @@ def sign_root(
         key: an Ed25519 key of this root or of the one before; for a first root also the key that the publisher
             had so far. None takes the only one in `home`.
         passphrase: asked when the key wants one.
+        waiting: told what is waited for when an ssh-agent takes its time.
         home: where keys and the known publishers are.
 
     Raises:
@@ -182,7 +184,7 @@ def sign_root(
     path = Path(path)
     root = read_root(_read(path))
     previous = _previous(root, path, home)
-    signer = FileSigner.load(find_key(key, home), passphrase)
+    signer = open_signer(key, home, passphrase, waiting)
     members = {*root.roots.keys, *(previous.roots.keys if previous else ())}
     known = KnownPublishers.load(home.known_publishers)
     founder = root.version == 1 and any(

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from weightshare.errors import KeyFileError, StoreError, UsageError
 from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.trust import points
+from weightshare.trust.key_types import KEY_TYPE, describe_type, is_key_type
+from weightshare.trust.wire import Reader, WireError, string
 
-KEY_TYPE = "ssh-ed25519"
-_PREFIX = len(KEY_TYPE).to_bytes(4, "big") + KEY_TYPE.encode() + (32).to_bytes(4, "big")
 _MAX_LINE = 16_384
 _MAX_KEY_FILE = 65_536
 _NEW_KEY_HINT = "Make a key with `weightshare keys new`, or name an Ed25519 key with --key."
@@ -61,7 +61,7 @@ class PublicKey:
     @property
     def fingerprint_bytes(self) -> bytes:
         """SHA-256 of the key in SSH's wire form (32 bytes)."""
-        return hashlib.sha256(_PREFIX + self.raw).digest()
+        return hashlib.sha256(self.wire).digest()
 
     @property
     def fingerprint(self) -> str:
@@ -69,10 +69,33 @@ class PublicKey:
         return format_fingerprint(self.fingerprint_bytes)
 
     @property
+    def wire(self) -> bytes:
+        """The key in SSH's wire form (51 bytes; RFC 8709, section 4)."""
+        return string(KEY_TYPE.encode()) + string(self.raw)
+
+    @property
     def openssh(self) -> str:
         """The one-line form: `ssh-ed25519 AAAA… comment`."""
-        blob = base64.b64encode(_PREFIX + self.raw).decode("ascii")
+        blob = base64.b64encode(self.wire).decode("ascii")
         return f"{KEY_TYPE} {blob} {self.comment}".rstrip()
+
+    @classmethod
+    def from_wire(cls, wire: bytes, comment: str = "") -> PublicKey:
+        """Read a key in SSH's wire form; the type that counts is the one inside.
+
+        Raises:
+            KeyFileError: it is malformed, a key of another type, or one that must not be used.
+        """
+        reader = Reader(wire)
+        try:
+            kind = reader.string().decode("utf-8", "replace")
+            if kind != KEY_TYPE:
+                raise KeyFileError(f"It is no Ed25519 key: it is {describe_type(kind)}.")
+            raw = reader.string()
+            reader.end()
+        except WireError as error:
+            raise KeyFileError(f"It is no Ed25519 key: {error}.") from error
+        return cls(raw, comment)
 
     @classmethod
     def parse(cls, line: str) -> PublicKey:
@@ -85,23 +108,23 @@ class PublicKey:
             raise KeyFileError(f"A public key of {len(line):,} characters is refused.")
         kind, _, rest = line.strip().partition(" ")
         blob, _, comment = rest.strip().partition(" ")
-        if kind.startswith("sk-"):
+        if not is_key_type(kind):
             raise KeyFileError(
-                f"{quoted(kind, 60)} is a key on a security device, whose signatures have another form.",
-                hint=_NEW_KEY_HINT,
+                f"{quoted(line, 60)} is no public key; `{KEY_TYPE} AAAA…` is expected.", hint=_NEW_KEY_HINT
             )
         if kind != KEY_TYPE:
-            what = f"a {quoted(kind, 40)} key" if kind.startswith(("ssh-", "ecdsa-")) else "no public key"
-            raise KeyFileError(f"{quoted(line, 60)} is {what}; {KEY_TYPE} is expected.", hint=_NEW_KEY_HINT)
+            raise KeyFileError(f"{quoted(line, 60)} is {describe_type(kind)}.", hint=_NEW_KEY_HINT)
         try:
             wire = base64.b64decode(blob, validate=True)
         except (binascii.Error, ValueError) as error:
             raise KeyFileError(f"{quoted(line, 60)} is no public key: not base64.") from error
-        if len(wire) != len(_PREFIX) + 32 or not wire.startswith(_PREFIX):
-            raise KeyFileError(f"{quoted(line, 60)} is no Ed25519 key, whatever it begins with.")
+        try:
+            key = cls.from_wire(wire, comment.strip())
+        except KeyFileError as error:
+            raise KeyFileError(f"{quoted(line, 60)} is refused. {error.message}") from error
         if base64.b64encode(wire).decode("ascii") != blob:
             raise KeyFileError(f"{quoted(line, 60)} is no public key: base64 with stray bits at its end.")
-        return cls(wire[len(_PREFIX) :], comment.strip())
+        return key
 
     def verify(self, signature: bytes, message: bytes) -> bool:
         """Whether the signature (64 bytes, RFC 8032) over the message is by this key."""
@@ -165,11 +188,13 @@ class FileSigner:
                         hint="Run it on a terminal, or use a key without a passphrase.",
                     )
                 key = _decode(data, passphrase().encode())
+                if key is None:  # an empty passphrase counts as none
+                    raise KeyFileError(f"The passphrase for {path} is wrong: it is empty.")
         except KeyFileError:
             raise
         except UnsupportedAlgorithm as error:
             raise KeyFileError(f"{path} cannot be used: {error}.", hint=_NEW_KEY_HINT) from error
-        except ValueError as error:
+        except (ValueError, InvalidTag) as error:  # the latter where the cipher authenticates
             encrypted = _is_encrypted(data)
             raise KeyFileError(
                 f"The passphrase for {path} is wrong." if encrypted else f"{path} is no OpenSSH private key.",
@@ -267,7 +292,7 @@ def parse_fingerprint(text: str) -> str:
     return f"SHA256:{body}"
 
 
-def read_key_file(path: Path) -> bytes:
+def read_key_file(path: Path, limit: int = _MAX_KEY_FILE) -> bytes:
     """The bytes of a key file, no more than a key can have.
 
     Raises:
@@ -275,12 +300,12 @@ def read_key_file(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_KEY_FILE + 1)
+            data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise KeyFileError(f"There is no key at {path}.", hint=_NEW_KEY_HINT) from error
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_KEY_FILE:
+    if len(data) > limit:
         raise KeyFileError(f"{path} is too large to be a key.")
     return data
 

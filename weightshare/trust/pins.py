@@ -25,7 +25,8 @@ from types import MappingProxyType
 from weightshare.errors import PinError, WeightshareError
 from weightshare.manifest.statement import FINGERPRINT, NAME
 from weightshare.manifest.text import quoted, unsafe_character
-from weightshare.trust.keys import KEY_TYPE, PublicKey, parse_fingerprint
+from weightshare.trust.key_types import KEY_TYPE
+from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.teams import Team
 from weightshare.units import MAX_JSON_INTEGER
 

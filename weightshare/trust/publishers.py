@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +121,42 @@ class KnownPublishers:
     def _called(self, name: str) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.pins if pin.name and pin.name.casefold() == name.casefold())
 
-    def add(self, pin: Pin, replace: bool = False) -> KnownPublishers:
+    def add_together(self, pins: Sequence[Pin], replace: bool = False) -> KnownPublishers:
+        """The publishers with all the keys of one more, as one source names them.
+
+        Args:
+            pins: the keys, all under one name.
+            replace: whether to drop what else is pinned under this name.
+
+        Raises:
+            PinError: the name is pinned with another set of keys, or see `add`.
+        """
+        wanted = frozenset(pin.fingerprint for pin in pins)
+        known = self
+        for name in dict.fromkeys(pin.name for pin in pins):
+            pinned = {pin.fingerprint for pin in self.named(name) if not pin.revoked}
+            if pinned and pinned != wanted and max(len(pinned), len(wanted)) > 1 and not replace:
+                new, gone = sorted(wanted - pinned), sorted(pinned - wanted)
+                raise PinError(
+                    f"{name} is pinned with another set of keys: "
+                    + "; ".join(
+                        f"{what} {', '.join(keys)}"
+                        for what, keys in (("not pinned is", new), ("no longer there is", gone))
+                        if keys
+                    )
+                    + ".",
+                    hint="If they told you of the change by a way you trust, add --replace.",
+                    name=name,
+                    pinned=sorted(pinned),
+                    fingerprints=sorted(wanted),
+                )
+        for pin in pins:
+            known = known.add(pin, replace, beside=wanted)
+        return known
+
+    def add(
+        self, pin: Pin, replace: bool = False, *, beside: frozenset[str] = frozenset()
+    ) -> KnownPublishers:
         """The publishers with one more; what was seen of the same key before is kept.
 
         A key that is pinned already takes on what it is pinned for now, and loses nothing unless `replace` is said.
@@ -130,6 +165,7 @@ class KnownPublishers:
         Args:
             pin: the publisher.
             replace: whether to drop what is pinned under this name or for this key.
+            beside: fingerprints that may be pinned under the same name.
 
         Raises:
             PinError: the name is pinned with another key, or the key under another name, or it is revoked.
@@ -137,7 +173,7 @@ class KnownPublishers:
         others = [
             p
             for p in self._called(pin.name)
-            if p.fingerprint != pin.fingerprint and set(p.namespaces) & set(pin.namespaces)
+            if p.fingerprint not in {pin.fingerprint, *beside} and set(p.namespaces) & set(pin.namespaces)
         ]
         same = [p for p in self.pins if p.fingerprint == pin.fingerprint]
         if not replace and not pin.revoked:

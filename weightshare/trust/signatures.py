@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weightshare.errors import KeyFileError
 from weightshare.manifest.envelope import Envelope, Signature
+from weightshare.trust.key_types import is_key_type
 from weightshare.trust.keys import PublicKey
 from weightshare.trust.post_quantum import KEY_TYPE, SIGNATURE_SIZE, PostQuantumKey
 from weightshare.trust.publishers import KnownPublishers
@@ -51,6 +52,18 @@ def sound_post_quantum_keys(envelope: Envelope) -> list[PostQuantumKey]:
         if key in sound or key.verify(signature.sig, message):
             sound.setdefault(key)
     return list(sound)
+
+
+def refused_keys(envelope: Envelope) -> list[str]:
+    """Why keys that the envelope carries do not serve, a sentence each; empty if all of them do."""
+    reasons: dict[str, None] = {}
+    for signature in envelope.signatures:
+        try:
+            if is_key_type(signature.public_key.partition(" ")[0]):
+                PublicKey.parse(signature.public_key)
+        except KeyFileError as error:
+            reasons.setdefault(error.message)
+    return list(reasons)
 
 
 def _candidates(signature: Signature, pinned: list[PublicKey]) -> list[PublicKey]:

@@ -15,7 +15,7 @@ from weightshare.manifest.model import Manifest
 from weightshare.trust.keys import PublicKey
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
-from weightshare.trust.signatures import sound_keys
+from weightshare.trust.signatures import refused_keys, sound_keys
 from weightshare.trust.standing import Standing, assess
 from weightshare.trust.teams import Team
 
@@ -136,8 +136,9 @@ def examine(envelope: bytes, known: KnownPublishers, *, expect_publisher: bytes 
         raise UnsignedError("The manifest carries no signature.", hint="Anybody can have written it.")
     sound = sound_keys(parsed, known)
     if not sound:
+        reasons = "".join(f" {reason}" for reason in refused_keys(parsed)[:3])
         raise BadSignatureError(
-            "No signature of the manifest holds over its bytes.",
+            f"No signature of the manifest holds over its bytes.{reasons}",
             hint="The manifest was changed after it was signed, or damaged on its way.",
         )
     manifest = Manifest.from_payload(parsed.payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from weightshare.units import format_rate, format_size
 from weightshare_cli import options, output, progress
+from weightshare_cli.asking import can_ask
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
@@ -106,7 +106,7 @@ def command(
     from weightshare.api.fetching import fetch
 
     with given(source) as source, progress.reporter(settings) as observe:
-        asking = _can_ask(settings)
+        asking = can_ask(settings)
 
         def confirm(stranger: StrangerInfo) -> bool:
             with observe.paused():
@@ -161,10 +161,6 @@ def _show(fetched: Fetched, settings: Settings) -> None:
         if not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
     output.say_path(fetched.path)
-
-
-def _can_ask(settings: Settings) -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty() and not settings.json and not settings.quiet
 
 
 def _ask(stranger: StrangerInfo) -> bool:

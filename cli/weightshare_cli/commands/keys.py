@@ -27,7 +27,8 @@ def command() -> None:
     """Make and show signing keys.
 
     A key is an Ed25519 key in OpenSSH's format. If you already have ~/.ssh/id_ed25519, you need no other:
-    publish with --key ~/.ssh/id_ed25519.
+    publish with --key ~/.ssh/id_ed25519, or
+    with --key agent for the one that your ssh-agent holds.
     """
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --key ~/.ssh/id_ed25519",
         ),
         (
+            "sign with the key in your ssh-agent; others check with ssh-keygen",
+            "weightshare publish ./model --name acme/m7b --key agent --sshsig --out post",
+        ),
+        (
             "a link that works before the first peer does",
             "weightshare publish ./model --name acme/m7b --torrent-url https://acme.example/m7b.torrent",
         ),
@@ -68,13 +72,7 @@ if TYPE_CHECKING:
     help_text="Licence, such as Apache-2.0.",
 )
 @click.option("--summary", cls=options.Option, default="", metavar="TEXT", help="One line about the release.")
-@options.shared(
-    "--key",
-    setting="key",
-    section="Options",
-    metavar="NAME|FILE",
-    help_text="Sign with this key. Default: the only one there is.",
-)
+@options.key
 @click.option(
     "--oms-key",
     cls=options.Option,
@@ -128,6 +126,12 @@ if TYPE_CHECKING:
     help="Publish files that can run code when loaded (.bin, .pt, …).",
 )
 @click.option(
+    "--sshsig",
+    cls=options.Option,
+    is_flag=True,
+    help="Also make a detached SSH signature (.sig) that ssh-keygen -Y verify checks.",
+)
+@click.option(
     "--out",
     cls=options.Option,
     type=options.FOLDER,
@@ -172,6 +176,7 @@ def command(
     v2_only: bool,
     v1_twin: bool,
     allow_pickle: bool,
+    sshsig: bool,
     out: Path | None,
     prepare: bool,
     finish: Path | None,
@@ -186,6 +191,11 @@ def command(
     leave the folder, names that other systems cannot store, and safetensors files with a bad header.
     """
     _check_call(directory, name, prepare=prepare, finish=finish)
+    if sshsig and (prepare or finish is not None):
+        raise click.UsageError(
+            "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
+            "ssh-keygen -Y sign -n weightshare."
+        )
     if finish is not None and oms_key is not None:
         raise click.UsageError("--oms-key is for --prepare: the others sign a manifest that lists model.sig.")
     asked: Asked = {
@@ -205,7 +215,11 @@ def command(
 
         def passphrase() -> str:
             with observe.paused():
-                return known()
+                return known(key or "the key")
+
+        def waiting(message: str) -> None:
+            with observe.paused():
+                output.note(message)
 
         if finish is not None:
             from weightshare.api.preparing import finish as finish_release
@@ -224,6 +238,7 @@ def command(
                 key=key,
                 oms_key=oms_key,
                 passphrase=passphrase,
+                waiting=waiting,
                 allow_pickle=allow_pickle,
                 out=out,
                 home=home,
@@ -242,7 +257,9 @@ def command(
                 key=key,
                 oms_key=oms_key,
                 passphrase=passphrase,
+                waiting=waiting,
                 allow_pickle=allow_pickle,
+                detached=sshsig,
                 out=out,
                 home=home,
                 observe=observe,
@@ -280,6 +297,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("info-hash v2", made.info_hash_v2),
             ("info-hash v1", made.info_hash_v1),
             ("manifest", str(made.manifest)),
+            ("signature", str(made.sshsig) if made.sshsig else None),
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("OMS", str(made.oms) if made.oms else None),
@@ -288,7 +306,21 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
     )
     output.say()
     output.say(output.quoted(made.magnet))
+    if made.sshsig is not None and not settings.quiet:
+        output.note("")
+        output.note("Anybody who knows your key can check the manifest with OpenSSH alone:")
+        output.note("  weightshare trust export --out allowed_signers")
+        output.note(f"  {_keygen(made, made.sshsig)}")
     if not settings.quiet and not keep_seeding:
         output.note("")
         output.note("Nobody can fetch it until you serve it:")
         output.note(f"  weightshare seed {output.quoted(made.release)}")
+
+
+def _keygen(made: Published, signature: Path) -> str:
+    """The `ssh-keygen` line that checks the detached signature, to be copied."""
+    name = output.quoted(made.publisher_name or made.release.partition("/")[0])
+    return (
+        f"ssh-keygen -Y verify -f allowed_signers -I {name} -n weightshare "
+        f"-s {output.quoted(str(signature))} < {output.quoted(str(made.manifest))}"
+    )

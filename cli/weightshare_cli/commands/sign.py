@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from weightshare_cli import options, signing
+from weightshare_cli import options, output, signing
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
@@ -31,13 +31,7 @@ MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
     ],
 )
 @click.argument("manifest", type=MANIFEST)
-@options.shared(
-    "--key",
-    setting="key",
-    section="Options",
-    metavar="NAME|FILE",
-    help_text="Sign with this key. Default: the only one there is.",
-)
+@options.key
 @click.option(
     "--merge",
     cls=options.Option,
@@ -66,5 +60,12 @@ def command(
         signing.show_statement(prepared, statement, settings)
         return
 
-    prepared = sign_manifest(manifest, key=key, passphrase=known, merge=list(merge), home=home_of(settings))
+    prepared = sign_manifest(
+        manifest,
+        key=key,
+        passphrase=lambda: known(key or "the key"),
+        waiting=output.note,
+        merge=list(merge),
+        home=home_of(settings),
+    )
     signing.show(prepared, settings)

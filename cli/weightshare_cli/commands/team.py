@@ -191,20 +191,21 @@ def remove_key(
     ],
 )
 @click.argument("root", type=FILE)
-@options.shared(
-    "--key",
-    setting="key",
-    section="Options",
-    metavar="NAME|FILE",
-    help_text="Sign with this key. Default: the only one there is.",
-)
+@options.key
 @options.common
 @click.pass_obj
 def sign(settings: Settings, root: Path, key: str | None) -> None:
     """Add a signature to the file ROOT, as one of its members or of the root before."""
     from weightshare.api import teams
 
-    _show(teams.sign_root(root, key=key, passphrase=known, home=home_of(settings)), settings)
+    signed = teams.sign_root(
+        root,
+        key=key,
+        passphrase=lambda: known(key or "the key"),
+        waiting=output.note,
+        home=home_of(settings),
+    )
+    _show(signed, settings)
 
 
 @command.command(

@@ -30,6 +30,10 @@ RANGES = 8
         ("a release in the store", "weightshare verify acme/m7b"),
         ("a folder that holds a weightshare.json", "weightshare verify ./m7b"),
         (
+            "and demand their detached SSH signature too",
+            "weightshare verify acme/m7b --sshsig m7b.weightshare.json.sig",
+        ),
+        (
             "a folder that holds an OpenSSF Model Signing signature",
             "weightshare verify ./m7b --oms model.sig --oms-key signer.pub.pem",
         ),
@@ -44,6 +48,13 @@ RANGES = 8
     ],
 )
 @click.argument("release", metavar="RELEASE|DIR")
+@click.option(
+    "--sshsig",
+    cls=options.Option,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Demand this detached SSH signature over the manifest too, by a key pinned for the publisher.",
+)
 @options.trust
 @click.option(
     "--oms",
@@ -101,6 +112,7 @@ RANGES = 8
 def command(
     settings: Settings,
     release: str,
+    sshsig: Path | None,
     trust: tuple[str, ...],
     oms: Path | None,
     oms_key: Path | None,
@@ -131,12 +143,19 @@ def command(
         if out is not None and str(out) == "-":
             raise UsageError("A countersignature goes to a file, not to stdout.", hint="Name one with --out.")
         with progress.reporter(settings) as observe:
+
+            def waiting(message: str) -> None:
+                with observe.paused():
+                    output.note(message)
+
             found = verify(
                 release,
+                detached=sshsig,
                 home=home_of(settings),
                 trust=trust,
                 sign_as=sign_as,
-                passphrase=known,
+                passphrase=lambda: known(sign_as or "the key"),
+                waiting=waiting,
                 out=out,
                 force=force,
                 attestations=attestations,
@@ -148,6 +167,8 @@ def command(
 
         if trust:
             raise click.UsageError("--trust is about a release's publisher; --oms-key says whom --oms is by.")
+        if sshsig is not None:
+            raise click.UsageError("--sshsig is over a release's manifest, which --oms does not read.")
         if sign_as is not None or out is not None or force or attestations or require_mirrors:
             raise UsageError(
                 "Mirrors vouch for releases of weightshare, and --oms checks a folder by another signature."
@@ -175,6 +196,8 @@ def command(
                 f"in {output.took(found.seconds)}"
             )
             output.say(f"    as signed by {_signer(found)}")
+            if found.sshsig:
+                output.say(f"    and by the detached SSH signature of {found.sshsig}")
             if found.mirrors:
                 output.say(f"    {output.vouched(found.mirrors)}")
             if found.attestation is not None:

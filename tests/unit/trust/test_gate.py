@@ -39,6 +39,7 @@ from weightshare.trust import gate
 from weightshare.trust.gate import Policy, VerifiedManifest
 from weightshare.trust.keys import FileSigner, PublicKey
 from weightshare.trust.publishers import KnownPublishers, Pin
+from weightshare.trust.wire import string
 from weightshare.units import MAX_ENVELOPE
 
 ACME, EVIL = signer(1), signer(66)
@@ -149,6 +150,23 @@ def test_a_keyid_proves_nothing() -> None:
     carried = _signature(EVIL, RELEASE.parsed, keyid=ACME.public_key.fingerprint)
     with pytest.raises(BadSignatureError, match="names other keys"):
         gate.verify(_sealed(carried), knows(pin(EVIL, "evil")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "reason"),
+    [
+        ("sk-ssh-ed25519@openssh.com", "", "security device"),
+        ("sk-ssh-ed25519@openssh.com", "ssh-ed25519", "security device"),
+        ("ssh-rsa", "", "RSA"),
+        ("ecdsa-sha2-nistp256", "ssh-ed25519", "ECDSA"),
+    ],
+)
+def test_a_carried_key_of_another_type_is_named(kind: str, said: str, reason: str) -> None:
+    wire = string(kind.encode()) + string(EVIL.public_key.raw)
+    line = f"{said or kind} {base64.b64encode(wire).decode()}"
+    envelope = _sealed(_signature(EVIL, RELEASE.parsed, public_key=line))
+    with pytest.raises(BadSignatureError, match=reason):
+        gate.verify(envelope, KNOWN)
 
 
 def test_a_carried_key_proves_nothing() -> None:

@@ -14,7 +14,7 @@ from weightshare.errors import KeyFileError, StrippedSignatureError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Publisher
 from weightshare.trust import gate
-from weightshare.trust.keys import KEY_TYPE as ED25519
+from weightshare.trust.key_types import KEY_TYPE as ED25519
 from weightshare.trust.keys import FileSigner, create_key
 from weightshare.trust.post_quantum import (
     PostQuantumKey,

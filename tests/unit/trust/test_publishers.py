@@ -88,7 +88,7 @@ BAD = {
     "acme ssh-ed25519": "no Ed25519 key",
     "acme SHA256:xyz": "no fingerprint",
     f"acme sk-ssh-ed25519@openssh.com {KEY.openssh.split()[1]}": "security device",
-    "acme ssh-rsa AAAAB3NzaC1yc2E=": "'ssh-rsa' key",
+    "acme ssh-rsa AAAAB3NzaC1yc2E=": "an RSA key",
     f"{KEY.openssh}": "a name has",
     f"a,b {KEY.openssh}": "a name has",
     f"a\x1b[2J {KEY.openssh}": "a name has",
