@@ -94,8 +94,8 @@ RANGES = 8
 @click.option(
     "--sign-as",
     cls=options.Option,
-    metavar="NAME|FILE",
-    help="Sign for the bytes as a mirror, with this key.",
+    metavar="KEY",
+    help="Sign for the bytes as a mirror, with this key, named as for publish.",
 )
 @click.option(
     "--out",
