@@ -32,6 +32,7 @@ _CHANGING = re.compile(
     r"|ssh-ed25519 [A-Za-z0-9+/=]{68}"
     r"|\b[0-9a-f]{40,64}\b"
     r"|(?<=\b1220)[0-9a-f]{64}"
+    r"|(?<=-)[0-9a-f]{8}(?=/)"
     r"|\d{4}-\d{2}-\d{2}(?:T[\d:]{8}Z)?"
     r"|(?<=sequence )\d+"
     r"|\d+\.\d s\b|\d+ ms\b|[\d.]+ [KMG]iB/s"
@@ -116,9 +117,7 @@ def run(text: str) -> str:
         street = Street(Path(folder))
 
         def block(match: re.Match[str]) -> str:
-            typed = [
-                f"{step.who}$ {step.words}\n{street.type(step)}" for step in steps_of(match[2])
-            ]
+            typed = [f"{step.who}$ {step.words}\n{street.type(step)}" for step in steps_of(match[2])]
             return match[1] + "".join(typed) + match[3]
 
         return _BLOCK.sub(block, text)

@@ -22,7 +22,7 @@ from weightshare.manifest.model import Manifest
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.signatures import sound_keys
 from weightshare.trust.signing import add_signature
-from weightshare.trust.teams import Quorum
+from weightshare.trust.teams import Quorum, Team
 from weightshare.units import MAX_ENVELOPE
 
 
@@ -81,7 +81,7 @@ def look_at(manifest_file: str | Path, *, home: Home | None = None) -> tuple[Pre
 
 
 def _prepared(path: Path, envelope: Envelope, manifest: Manifest, home: Home, began: float) -> Prepared:
-    team = team_of(home, manifest.model.id)
+    team = _team(envelope, manifest, home)
     return Prepared(
         release=manifest.release,
         publisher=team.fingerprint if team is not None else manifest.publisher.keys[0],
@@ -93,6 +93,16 @@ def _prepared(path: Path, envelope: Envelope, manifest: Manifest, home: Home, be
         bytes=manifest.size,
         seconds=time.monotonic() - began,
     )
+
+
+def _team(envelope: Envelope, manifest: Manifest, home: Home) -> Team | None:
+    """The team that is to sign: as it is known here, else as the roots beside the manifest say."""
+    team = team_of(home, manifest.model.id)
+    if team is None and envelope.roots:
+        from weightshare.trust import roots
+
+        team = roots.start(envelope.roots)
+    return team
 
 
 def read_manifest(path: Path) -> tuple[Envelope, Manifest]:
@@ -116,11 +126,7 @@ def read_manifest(path: Path) -> tuple[Envelope, Manifest]:
 
 def tally(envelope: Envelope, manifest: Manifest, home: Home) -> Tally:
     """How far the signing has come, by the team's newest root that is known here."""
-    team = team_of(home, manifest.model.id)
-    if team is None and envelope.roots:
-        from weightshare.trust import roots
-
-        team = roots.start(envelope.roots)
+    team = _team(envelope, manifest, home)
     sound = tuple(
         key for key in sound_keys(envelope, KnownPublishers()) if key.fingerprint in manifest.publisher.keys
     )

@@ -172,7 +172,7 @@ def team_draft(hashed: HashedCheckpoint, intent: Intent, team: Team, signer: Sig
 
 def team_publisher(team: Team) -> Publisher:
     """The team as a manifest names it: every key that may sign, and the root that says so."""
-    keys = tuple(sorted(key.fingerprint for key in team.current.releases.keys))
+    keys = tuple(key.fingerprint for key in team.current.releases.keys)
     return Publisher(team.name, keys, team.version)
 
 

@@ -30,7 +30,7 @@ from weightshare.api.signers import open_signer
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
 from weightshare.content.store import Home
-from weightshare.errors import DiskError, KeyFileError, UsageError
+from weightshare.errors import DiskError, KeyFileError, ThresholdError, UsageError
 from weightshare.files import write_atomically
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.metainfo import tree_order
@@ -158,7 +158,13 @@ def finish(
     usable = kept if kept and (kept.facts.get("v1_twin") is True or not intent.v1_twin) else None
     hashed = _remembered(checkpoint, usable) or hash_checkpoint(checkpoint, intent, observe)
     made = assemble(hashed, intent, manifest, envelope.to_bytes(), team.fingerprint)
-    published = release(made, hashed, intent, home, own=None, out=out, began=began, allow_pickle=allow_pickle)
+    try:
+        published = release(
+            made, hashed, intent, home, own=None, out=out, began=began, allow_pickle=allow_pickle
+        )
+    except ThresholdError as error:
+        error.hint = f"Let another member sign it: weightshare sign {manifest_file} --key …"
+        raise
     forget_draft(place)
     return published
 

@@ -166,7 +166,7 @@ def list_(settings: Settings) -> None:
     if settings.json:
         output.say_json({"publishers": [_json(pin) for pin in pins]})
         return
-    output.table([(pin.name, pin.fingerprint, _remark(pin)) for pin in pins])
+    output.table([row for pin in pins for row in ((pin.name, pin.fingerprint), ("", _remark(pin)))])
     if not pins and not settings.quiet:
         output.note("No publishers yet; weightshare trust add NAME SHA256:… pins one.")
 
