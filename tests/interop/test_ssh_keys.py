@@ -13,7 +13,7 @@ import pytest
 from tests.cli.helpers import ok, result, weightshare
 from tests.cli.test_journey import make_model
 from tests.interop.ssh_tools import Agent, keygen, make_key, needs_openssh, running_agent
-from weightshare.api import identity, teams
+from weightshare.api import identity, pinning, teams
 from weightshare.api.checking import verify
 from weightshare.api.cosigning import sign_manifest
 from weightshare.api.exporting import trust_export
@@ -107,7 +107,7 @@ def test_other_types_are_refused_with_the_reason(keys: Path, home: Home, name: s
         with pytest.raises(KeyFileError, match=f"an? {what} key"):
             open_signer(key, home, never)
     with pytest.raises(KeyFileError, match=f"an? {what} key"):
-        identity.trust_add("acme", str(keys / f"{name}.pub"), home=home)
+        pinning.trust_add("acme", str(keys / f"{name}.pub"), home=home)
     pem = keys / f"{name}.pem"
     pem.write_bytes((keys / name).read_bytes())
     pem.chmod(0o600)
@@ -344,7 +344,7 @@ def posted(keys: Path, home: Home, tmp_path: Path) -> Posted:
         out=tmp_path / "post",
         home=home,
     )
-    identity.trust_add("globex", str(keys / "other.pub"), home=home)
+    pinning.trust_add("globex", str(keys / "other.pub"), home=home)
     signers = tmp_path / "allowed_signers"
     trust_export(out=signers, home=home)
     assert made.sshsig == tmp_path / "post" / "tiny.weightshare.json.sig"
@@ -455,7 +455,7 @@ def test_we_refuse_changed_and_revoked(posted: Posted, keys: Path, tmp_path: Pat
     (tmp_path / "damaged").write_text("\n".join(damaged) + "\n")
     with pytest.raises(BadSignatureError):
         verify("acme/tiny", detached=tmp_path / "damaged", home=home)
-    identity.trust_add("acme", str(keys / "id_ed25519.pub"), models=("acme/tiny",), home=home)
+    pinning.trust_add("acme", str(keys / "id_ed25519.pub"), models=("acme/tiny",), home=home)
     update(home.known_publishers, lambda known: _revoked(known, keys / "other"))
     with pytest.raises(RevokedError, match="which was revoked"):
         verify("acme/tiny", detached=signed_by(posted, keys / "other"), home=home)
@@ -469,8 +469,8 @@ def test_a_second_key_of_the_publisher_counts_for_the_models_it_is_for(posted: P
     home, both = posted.home, posted.manifest.with_name("acme.keys")
     both.write_text((keys / "id_ed25519.pub").read_text() + (keys / "locked.pub").read_text())
     with pytest.raises(WeightshareError, match="another set of keys"):
-        identity.trust_add("acme", str(both), home=home)
-    identity.trust_add("acme", str(both), replace=True, home=home)
+        pinning.trust_add("acme", str(both), home=home)
+    pinning.trust_add("acme", str(both), replace=True, home=home)
     signature = posted.manifest.with_name("second.sig")
     signature.write_bytes(
         sshsig.make(posted.manifest.read_bytes(), FileSigner.load(keys / "locked", lambda: SECRET))
@@ -489,9 +489,9 @@ def test_a_second_key_of_the_publisher_counts_for_the_models_it_is_for(posted: P
 
 
 def test_a_mirrors_key_makes_no_publishers_signature(posted: Posted, keys: Path) -> None:
-    identity.trust_add("cdn", str(keys / "locked.pub"), mirror=True, home=posted.home)
-    identity.trust_remove("globex", posted.home)
-    identity.trust_add("acme", str(keys / "other.pub"), mirror=True, home=posted.home)
+    pinning.trust_add("cdn", str(keys / "locked.pub"), mirror=True, home=posted.home)
+    pinning.trust_remove("globex", posted.home)
+    pinning.trust_add("acme", str(keys / "other.pub"), mirror=True, home=posted.home)
     signature = signed_by(posted, keys / "other")
     with pytest.raises(UnknownPublisherError, match="not pinned"):
         verify("acme/tiny", detached=signature, home=posted.home)
@@ -500,7 +500,7 @@ def test_a_mirrors_key_makes_no_publishers_signature(posted: Posted, keys: Path)
 
 def test_a_mirror_signs_with_its_agent(posted: Posted, keys: Path, agent: Agent, tmp_path: Path) -> None:
     agent.add(keys / "locked", passphrase=SECRET)
-    identity.trust_add("cdn", str(keys / "locked.pub"), mirror=True, home=posted.home)
+    pinning.trust_add("cdn", str(keys / "locked.pub"), mirror=True, home=posted.home)
     out = tmp_path / "cdn.countersig.json"
     verify("acme/tiny", sign_as=keys / "locked.pub", passphrase=never, out=out, home=posted.home)
     found = verify("acme/tiny", attestations=[out], require_mirrors=1, home=posted.home)
@@ -519,7 +519,7 @@ def test_a_team_signs_with_its_members_agents(keys: Path, home: Home, agent: Age
     teams.sign_root(root.path, key=keys / "other.pub", home=home)
     signed = teams.sign_root(root.path, key=public(keys / "locked").fingerprint, passphrase=never, home=home)
     assert signed.complete
-    identity.trust_add("acme", str(root.path), home=home)
+    pinning.trust_add("acme", str(root.path), home=home)
 
     folder = make_model(tmp_path / "model")
     drafted = prepare(folder, "acme/tiny", key=keys / "id_ed25519.pub", out=tmp_path, home=home)

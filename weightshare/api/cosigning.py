@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from weightshare.api.publishing import team_of
 from weightshare.api.results import Prepared, Tally
 from weightshare.api.signers import open_signer
+from weightshare.api.trusting import team_of
 from weightshare.content.store import Home
 from weightshare.errors import DiskError, ManifestError, UsageError
 from weightshare.files import write_atomically

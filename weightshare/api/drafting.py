@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypedDict
 
+from weightshare.api.asking import Intent
 from weightshare.content.checkpoint import Checkpoint
 from weightshare.content.hashing import FileHashes
 from weightshare.content.v1_twin import join_twin
@@ -22,7 +22,6 @@ from weightshare.manifest.metainfo import (
     build_info,
     build_torrent,
     build_v1_torrent,
-    default_piece_length,
     parse_info,
 )
 from weightshare.manifest.model import (
@@ -43,61 +42,6 @@ from weightshare.units import BLOCK
 
 _LICENSE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 _CARD = "README.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What a publisher asks for, beside the files; see `publishing.publish` for each."""
-
-    name: str
-    version: str
-    license: str | None
-    summary: str
-    sequence: int | None
-    piece_length: int
-    hybrid: bool
-    v1_twin: bool
-    trackers: tuple[str, ...]
-    web_seeds: tuple[str, ...]
-    torrent_urls: tuple[str, ...]
-
-
-class Asked(TypedDict, total=False):
-    """The facts of a release that a publisher may choose; see `publishing.publish` for each."""
-
-    version: str
-    license: str | None
-    summary: str
-    sequence: int | None
-    piece_length: int | None
-    v2_only: bool
-    v1_twin: bool
-    trackers: Sequence[str]
-    web_seeds: Sequence[str]
-    torrent_urls: Sequence[str]
-
-
-def intent_of(name: str, size: int, asked: Asked) -> Intent:
-    """What was asked for, with the defaults filled in.
-
-    Args:
-        name: `ORG/MODEL`.
-        size: bytes of all files; it decides the piece length if nobody did.
-        asked: the rest.
-    """
-    return Intent(
-        name=name,
-        version=asked.get("version", "1"),
-        license=asked.get("license"),
-        summary=asked.get("summary", ""),
-        sequence=asked.get("sequence"),
-        piece_length=asked.get("piece_length") or default_piece_length(size),
-        hybrid=not asked.get("v2_only", False),
-        v1_twin=asked.get("v1_twin", False),
-        trackers=tuple(asked.get("trackers", ())),
-        web_seeds=tuple(asked.get("web_seeds", ())),
-        torrent_urls=tuple(asked.get("torrent_urls", ())),
-    )
 
 
 @dataclass(frozen=True, slots=True)

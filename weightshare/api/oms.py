@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from weightshare.api.drafting import HashedCheckpoint, Intent, hash_bytes
+from weightshare.api.asking import Intent
+from weightshare.api.drafting import HashedCheckpoint, hash_bytes
 from weightshare.content.checkpoint import Checkpoint
 from weightshare.content.gathering import FileHashes
 from weightshare.content.walk import SourceFile, source_file

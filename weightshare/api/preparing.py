@@ -14,19 +14,14 @@ from pathlib import Path
 from typing import Literal, Unpack
 
 from weightshare.api import oms
+from weightshare.api.asking import Asked, Intent, check_asked, intent_of
 from weightshare.api.cosigning import read_manifest, tally
-from weightshare.api.drafting import (
-    Asked,
-    HashedCheckpoint,
-    Intent,
-    assemble,
-    intent_of,
-    state,
-    team_publisher,
-)
-from weightshare.api.publishing import check_asked, hash_checkpoint, is_writable, release, team_of
+from weightshare.api.drafting import HashedCheckpoint, assemble, state, team_publisher
+from weightshare.api.publishing import hash_checkpoint
+from weightshare.api.releasing import is_writable, release
 from weightshare.api.results import Prepared, Published
 from weightshare.api.signers import open_signer
+from weightshare.api.trusting import team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
 from weightshare.content.store import Home

@@ -7,73 +7,31 @@ from the first; a team that is known already is proven from what is known.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from weightshare.api.signers import open_signer
+from weightshare.api.team_files import (
+    TeamFile,
+    complete_team,
+    described,
+    previous_of,
+    read_file,
+    siblings,
+    write_draft,
+    write_root,
+)
 from weightshare.api.trusting import team_pin
 from weightshare.content.store import Home
-from weightshare.errors import DiskError, KeyFileError, PinError, TeamRootError, UsageError
-from weightshare.files import write_atomically
+from weightshare.errors import KeyFileError, PinError, UsageError
 from weightshare.manifest.envelope import Envelope
 from weightshare.trust import publishers, roots
 from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
-from weightshare.trust.teams import Root, Team, read_root
-from weightshare.units import MAX_ENVELOPE, MAX_ROOT
+from weightshare.trust.teams import read_root
+from weightshare.units import MAX_ENVELOPE
 
 _MAX_LINE = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class TeamFile:
-    """A team's root, and how far its signing has come.
-
-    Attributes:
-        path: the file; None if the root is known but was not read from one.
-        name: the team's name.
-        version: the root's version.
-        fingerprint: the team's identity; None if its first root is not here.
-        keys: the fingerprints of those who sign releases and roots.
-        threshold: how many of them must.
-        missing_own: signatures that are still missing of these keys.
-        missing_previous: signatures missing of the keys of the version before.
-        kept: how many releases of retired keys it keeps good.
-        expires: when a channel that rests on it goes stale; releases never do.
-    """
-
-    path: Path | None
-    name: str
-    version: int
-    fingerprint: str | None
-    keys: tuple[str, ...]
-    threshold: int
-    missing_own: int
-    missing_previous: int
-    kept: int
-    expires: datetime
-
-    @property
-    def complete(self) -> bool:
-        """Whether enough keys have signed it."""
-        return not self.missing_own and not self.missing_previous
-
-    def to_json(self) -> dict[str, object]:
-        """The JSON result."""
-        return {
-            "team": self.name,
-            "publisher": self.fingerprint,
-            "root": str(self.path) if self.path else None,
-            "version": self.version,
-            "keys": list(self.keys),
-            "threshold": self.threshold,
-            "missing": {"own": self.missing_own, "previous": self.missing_previous},
-            "complete": self.complete,
-            "keeps": self.kept,
-            "expires": self.expires.isoformat().replace("+00:00", "Z"),
-        }
 
 
 def new_team(
@@ -102,7 +60,7 @@ def new_team(
     """
     members = tuple(map(public_key, keys))
     made = roots.draft(name, members, threshold, keep=[_payload(path) for path in keep])
-    return _write_draft(made, None, out, home or Home.default())
+    return write_draft(made, None, out, home or Home.default())
 
 
 def change_team(
@@ -132,7 +90,7 @@ def change_team(
         UsageError: there is no such root or team, or the next root is there already.
     """
     home = home or Home.default()
-    team, path = _complete_team(what, home)
+    team, path = complete_team(what, home)
     keys = list(team.current.roots.keys)
     for text in remove:
         gone = _fingerprint(text)
@@ -153,7 +111,7 @@ def change_team(
         previous=team.current,
         keep=[_payload(entry) for entry in keep],
     )
-    return _write_draft(made, team.current, out or (path.parent if path else None), home)
+    return write_draft(made, team.current, out or (path.parent if path else None), home)
 
 
 def sign_root(
@@ -182,8 +140,8 @@ def sign_root(
     """
     home = home or Home.default()
     path = Path(path)
-    root = read_root(_read(path))
-    previous = _previous(root, path, home)
+    root = read_root(read_file(path))
+    previous = previous_of(root, path, home)
     signer = open_signer(key, home, passphrase, waiting)
     members = {*root.roots.keys, *(previous.roots.keys if previous else ())}
     known = KnownPublishers.load(home.known_publishers)
@@ -197,8 +155,8 @@ def sign_root(
             hint="weightshare trust team show lists the keys. Sign with one of them: --key NAME|FILE.",
         )
     signed = roots.sign(root, signer)
-    _write(path, signed.raw)
-    return _described(signed, previous, path, home)
+    write_root(path, signed.raw)
+    return described(signed, previous, path, home)
 
 
 def show_team(what: str, *, home: Home | None = None) -> TeamFile:
@@ -211,11 +169,11 @@ def show_team(what: str, *, home: Home | None = None) -> TeamFile:
     home = home or Home.default()
     path = Path(what).expanduser()
     if path.is_file():
-        root = read_root(_read(path))
-        return _described(root, _previous(root, path, home), path, home)
-    team, _ = _complete_team(what, home)
+        root = read_root(read_file(path))
+        return described(root, previous_of(root, path, home), path, home)
+    team, _ = complete_team(what, home)
     previous = team.chain[-2] if len(team.chain) > 1 else None
-    return _described(team.current, previous, None, home)
+    return described(team.current, previous, None, home)
 
 
 def trust_team(
@@ -233,11 +191,11 @@ def trust_team(
         PinError: the name is pinned with another key, which did not sign the team's first root.
     """
     home = home or Home.default()
-    raw = _read(path)
+    raw = read_file(path)
 
     def change(known: KnownPublishers) -> KnownPublishers:
         pinned = next((pin for pin in known.named(name) if not pin.revoked), None)
-        files = [*_siblings(path, read_root(raw)), raw]
+        files = [*siblings(path, read_root(raw)), raw]
         if pinned is not None and pinned.team is not None and not replace:
             if read_root(raw).version <= pinned.team.version and all(r.raw != raw for r in pinned.team.chain):
                 raise PinError(
@@ -287,99 +245,3 @@ def _payload(path: str | Path) -> bytes:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}.", hint="Give the weightshare.json of a release."
         ) from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_ROOT + 1)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.", hint="Give a root file: NAME.1.root.json."
-        ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise DiskError(f"{path} could not be written: {error.strerror}.", path=str(path)) from error
-
-
-def _write_draft(root: Root, previous: Root | None, out: Path | None, home: Home) -> TeamFile:
-    path = (out or Path.cwd()) / f"{root.name}.{root.version}.root.json"
-    if path.exists():
-        raise UsageError(
-            f"{path} is there already, perhaps with signatures in it.",
-            hint="Move it away, or name another folder with --out.",
-        )
-    _write(path, root.raw)
-    return _described(root, previous, path, home)
-
-
-def _siblings(path: Path, root: Root) -> list[bytes]:
-    """The root files of earlier versions that lie beside one."""
-    files = [path.with_name(f"{root.name}.{version}.root.json") for version in range(1, root.version)]
-    return [_read(file) for file in files if file.is_file()]
-
-
-def _known(name: str, home: Home) -> Team | None:
-    known = KnownPublishers.load(home.known_publishers)
-    return next((pin.team for pin in known.named(name) if pin.team is not None), None)
-
-
-def _complete_team(what: str, home: Home) -> tuple[Team, Path | None]:
-    path = Path(what).expanduser()
-    if path.is_file():
-        root = read_root(_read(path))
-        known = _known(root.name, home)
-        files = [*_siblings(path, root), root.raw]
-        if known is not None and all(file != known.chain[0].raw for file in files):
-            return roots.follow(known, files), path
-        return roots.start(files), path
-    team = _known(what, home)
-    if team is None:
-        raise UsageError(
-            f"{what!r} is neither a root file nor a team that you know.",
-            hint="Give NAME.1.root.json, or make it known: weightshare trust add NAME NAME.1.root.json",
-        )
-    return team, None
-
-
-def _previous(root: Root, path: Path, home: Home) -> Root | None:
-    if root.version == 1:
-        return None
-    sibling = path.with_name(f"{root.name}.{root.version - 1}.root.json")
-    if sibling.is_file():
-        return read_root(_read(sibling))
-    known = _known(root.name, home)
-    if known is None or known.version < root.version - 1:
-        raise TeamRootError(
-            f"Root {root.version - 1} of {root.name} is not here, and root {root.version} cannot be judged without it.",
-            hint=f"Put {sibling.name} beside it.",
-        )
-    return known.at(root.version - 1)
-
-
-def _described(root: Root, previous: Root | None, path: Path | None, home: Home) -> TeamFile:
-    lacking = roots.missing(root, previous)
-    known = _known(root.name, home)
-    fingerprint = None
-    if root.version == 1:
-        fingerprint = roots.identity(root)
-    elif path is not None and (first := path.with_name(f"{root.name}.1.root.json")).is_file():
-        fingerprint = roots.identity(read_root(_read(first)))
-    elif known is not None:
-        fingerprint = known.fingerprint
-    return TeamFile(
-        path=path.absolute() if path else None,
-        name=root.name,
-        version=root.version,
-        fingerprint=fingerprint,
-        keys=tuple(key.fingerprint for key in root.releases.keys),
-        threshold=root.releases.threshold,
-        missing_own=lacking.own,
-        missing_previous=lacking.previous,
-        kept=len(root.kept),
-        expires=roots.expires(root),
-    )

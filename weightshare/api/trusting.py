@@ -137,3 +137,9 @@ def _stranger(examined: Examined) -> StrangerInfo:
         source=manifest.source.hub if manifest.source else "",
         team=describe(team) if team is not None else "",
     )
+
+
+def team_of(home: Home, name: str) -> Team | None:
+    """The team that publishes models of this name, if the user knows one."""
+    known = KnownPublishers.load(home.known_publishers)
+    return next((pin.team for pin in known.named(name.partition("/")[0]) if pin.team is not None), None)

@@ -14,7 +14,7 @@ from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
 if TYPE_CHECKING:
-    from weightshare.api.drafting import Asked
+    from weightshare.api.asking import Asked
     from weightshare.api.results import Published
 
 

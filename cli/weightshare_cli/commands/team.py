@@ -13,7 +13,7 @@ from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
 if TYPE_CHECKING:
-    from weightshare.api.teams import TeamFile
+    from weightshare.api.team_files import TeamFile
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 keep = click.option(

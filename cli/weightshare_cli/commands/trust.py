@@ -124,9 +124,9 @@ def add(
 
     With --mirror, pin a mirror instead; a publisher's key becomes a mirror's too.
     """
-    from weightshare.api import identity
+    from weightshare.api import pinning
 
-    added = identity.trust_add(
+    added = pinning.trust_add(
         name,
         key,
         post_quantum=post_quantum,
@@ -160,9 +160,9 @@ def add(
 @click.pass_obj
 def list_(settings: Settings) -> None:
     """List the pinned publishers and mirrors."""
-    from weightshare.api import identity
+    from weightshare.api import pinning
 
-    pins = identity.trust_list(home_of(settings))
+    pins = pinning.trust_list(home_of(settings))
     if settings.json:
         output.say_json({"publishers": [_json(pin) for pin in pins]})
         return
@@ -183,9 +183,9 @@ def list_(settings: Settings) -> None:
 @click.pass_obj
 def remove(settings: Settings, name: str, mirror: bool) -> None:
     """Forget the publisher or mirror NAME; releases already here stay."""
-    from weightshare.api import identity
+    from weightshare.api import pinning
 
-    identity.trust_remove(name, home_of(settings), mirror=mirror)
+    pinning.trust_remove(name, home_of(settings), mirror=mirror)
     if settings.json:
         output.say_json({"name": name, "removed": True})
         return

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders_releases import signer
 from tests.https_server import Page, Site, https_site
-from weightshare.api import identity, key_sources
+from weightshare.api import key_sources, pinning
 from weightshare.api.key_sources import FoundKeys, checked_user, keys_in_file, keys_on_github
 from weightshare.content.store import Home
 from weightshare.errors import DownloadError, KeyFileError, PinError, UsageError
@@ -279,19 +279,19 @@ def test_files_without_a_key_that_serves(text: str, tmp_path: Path) -> None:
 def test_a_publishers_file_may_hold_a_second_kind_of_key(tmp_path: Path) -> None:
     home, second = Home(tmp_path / "home"), PostQuantumKey(bytes(range(256)) * 5 + bytes(32))
     (tmp_path / "acme.pub").write_bytes(listed(bare(1), second.line))
-    (pin,) = identity.trust_add("acme", str(tmp_path / "acme.pub"), home=home).pins
+    (pin,) = pinning.trust_add("acme", str(tmp_path / "acme.pub"), home=home).pins
     assert (pin.key, pin.post_quantum) == (ONE, second.fingerprint)
 
     (tmp_path / "broken").write_bytes(listed(bare(1), second.line[:-8]))
     with pytest.raises(KeyFileError, match="1,312 bytes"):
-        identity.trust_add("other", str(tmp_path / "broken"), home=home)
+        pinning.trust_add("other", str(tmp_path / "broken"), home=home)
     (tmp_path / "two").write_bytes(listed(bare(1), second.line, PostQuantumKey(bytes(1312)).line))
     with pytest.raises(KeyFileError, match="one at most"):
-        identity.trust_add("other", str(tmp_path / "two"), home=home)
+        pinning.trust_add("other", str(tmp_path / "two"), home=home)
     (tmp_path / "several").write_bytes(listed(bare(2), bare(3), second.line))
     with pytest.raises(UsageError, match="belongs to one Ed25519 key"):
-        identity.trust_add("other", str(tmp_path / "several"), home=home)
-    narrowed = identity.trust_add("other", str(tmp_path / "several"), only=(TWO.fingerprint,), home=home)
+        pinning.trust_add("other", str(tmp_path / "several"), home=home)
+    narrowed = pinning.trust_add("other", str(tmp_path / "several"), only=(TWO.fingerprint,), home=home)
     assert narrowed.pins[0].post_quantum == second.fingerprint
 
 
@@ -308,9 +308,9 @@ def pinned(home: Home) -> dict[str, set[str]]:
 def test_all_keys_of_an_account_are_pinned_together(tmp_path: Path) -> None:
     home, file = Home(tmp_path / "home"), tmp_path / "acme.keys"
 
-    def add(*words: str, only: tuple[str, ...] = (), replace: bool = False) -> identity.Added:
+    def add(*words: str, only: tuple[str, ...] = (), replace: bool = False) -> pinning.Added:
         file.write_bytes(listed(*words))
-        return identity.trust_add("acme", "github:acme", saved=file, only=only, replace=replace, home=home)
+        return pinning.trust_add("acme", "github:acme", saved=file, only=only, replace=replace, home=home)
 
     added = add(bare(1), bare(2), RSA)
     assert {pin.via for pin in added.pins} == {"github:acme"}
@@ -330,10 +330,10 @@ def test_all_keys_of_an_account_are_pinned_together(tmp_path: Path) -> None:
 def test_what_was_seen_of_a_key_is_kept(tmp_path: Path) -> None:
     home, file = Home(tmp_path / "home"), tmp_path / "acme.keys"
     file.write_bytes(listed(bare(1), bare(2)))
-    identity.trust_add("acme", str(file), home=home)
+    pinning.trust_add("acme", str(file), home=home)
     known = KnownPublishers.load(home.known_publishers).with_highest("acme", "acme/m", 7)
     known.save(home.known_publishers)
-    identity.trust_add("acme", str(file), home=home)
+    pinning.trust_add("acme", str(file), home=home)
     pins = KnownPublishers.load(home.known_publishers).pins
     assert [dict(pin.highest) for pin in pins] == [{"acme/m": 7}] * 2
 
@@ -345,7 +345,7 @@ def test_a_key_that_is_revoked_or_somebody_elses_stops_all_of_them(tmp_path: Pat
     for before, problem in ((f"@revoked {bare(2)}\n", "revoked"), (f"globex {bare(2)}\n", "name globex")):
         home.known_publishers.write_text(before)
         with pytest.raises(PinError, match=problem):
-            identity.trust_add("acme", str(file), home=home)
+            pinning.trust_add("acme", str(file), home=home)
         assert "acme" not in pinned(home)
 
 
@@ -359,33 +359,33 @@ def test_a_no_pins_nothing(tmp_path: Path) -> None:
         return False
 
     with pytest.raises(PinError, match="Nothing was pinned"):
-        identity.trust_add("acme", "github:acme", saved=file, confirm=no, home=home)
+        pinning.trust_add("acme", "github:acme", saved=file, confirm=no, home=home)
     assert [keys.keys for keys in shown] == [(ONE, TWO)]
     assert pinned(home) == {}
     # A file or a fingerprint was chosen by the user; nobody asks again.
-    assert identity.trust_add("acme", str(file), confirm=no, home=home).pins
+    assert pinning.trust_add("acme", str(file), confirm=no, home=home).pins
 
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with pytest.raises(UsageError, match="--from goes with"):
-        identity.trust_add("acme", ONE.fingerprint, saved=tmp_path, home=home)
+        pinning.trust_add("acme", ONE.fingerprint, saved=tmp_path, home=home)
     with pytest.raises(UsageError, match="--only chooses"):
-        identity.trust_add("acme", ONE.fingerprint, only=(ONE.fingerprint,), home=home)
+        pinning.trust_add("acme", ONE.fingerprint, only=(ONE.fingerprint,), home=home)
     with pytest.raises(UsageError, match="no GitHub account"):
-        identity.trust_add("acme", "github:../../x", home=home)
+        pinning.trust_add("acme", "github:../../x", home=home)
 
 
 def test_a_mirror_is_one_key_of_a_file_or_an_account(tmp_path: Path) -> None:
     home, file = Home(tmp_path / "home"), tmp_path / "cdn.keys"
     file.write_bytes(listed(bare(1), bare(2)))
     with pytest.raises(UsageError, match="A mirror is one Ed25519 key"):
-        identity.trust_add("cdn", "github:cdn", saved=file, mirror=True, home=home)
-    (pin,) = identity.trust_add(
+        pinning.trust_add("cdn", "github:cdn", saved=file, mirror=True, home=home)
+    (pin,) = pinning.trust_add(
         "cdn", "github:cdn", saved=file, only=(TWO.fingerprint,), mirror=True, home=home
     ).pins
     assert (pin.key, pin.mirrors, pin.publishes) == (TWO, True, False)
-    assert identity.trust_add("cdn", bare(2), home=home).pins[0].namespaces == (
+    assert pinning.trust_add("cdn", bare(2), home=home).pins[0].namespaces == (
         "weightshare",
         "weightshare-mirror",
     )
@@ -393,7 +393,7 @@ def test_a_mirror_is_one_key_of_a_file_or_an_account(tmp_path: Path) -> None:
 
 def test_a_key_written_out(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    assert identity.trust_add("acme", bare(1), home=home).pins[0].key == ONE
+    assert pinning.trust_add("acme", bare(1), home=home).pins[0].key == ONE
     for text, reason in OTHERS.items():
         with pytest.raises(KeyFileError, match=reason):
-            identity.trust_add("other", text, home=home)
+            pinning.trust_add("other", text, home=home)

@@ -35,7 +35,6 @@ from weightshare.errors import (
     StoreError,
     TeamRootError,
     ThresholdError,
-    TrustError,
     UnknownPublisherError,
 )
 from weightshare.manifest.envelope import Envelope
@@ -179,8 +178,8 @@ def test_a_team_that_the_known_key_did_not_sign_is_a_changed_publisher() -> None
 
 def test_a_revoked_key_does_not_found_a_team() -> None:
     one = root((SOLO, ALICE), 1, (SOLO,))
-    with pytest.raises(TrustError):
-        _verify(signed(team_manifest(one), [one], SOLO), knows(pin(SOLO, revoked=True)))
+    with pytest.raises(ChangedPublisherError):
+        _verify(signed(team_manifest(one), [one], ALICE), knows(pin(SOLO, revoked=True)))
 
 
 def test_a_publisher_known_by_two_kinds_of_key_does_not_become_a_team_by_one() -> None:

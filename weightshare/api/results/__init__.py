@@ -1,0 +1,33 @@
+"""What the verbs return.
+
+`to_json` gives the documented keys; more may be added, none is removed within a major version.
+"""
+
+from __future__ import annotations
+
+from weightshare.api.results.fetching import Fetched, Received, StrangerInfo
+from weightshare.api.results.inspecting import Inspected, InspectedFile, InspectedTensor
+from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
+from weightshare.api.results.publishing import Prepared, Published, Tally
+from weightshare.api.results.running import Ran
+from weightshare.api.results.verifying import FileVerdict, MirrorVouch, OmsFacts, Verified
+
+__all__ = [
+    "Fetched",
+    "FileVerdict",
+    "Inspected",
+    "InspectedFile",
+    "InspectedTensor",
+    "ListedRelease",
+    "MirrorVouch",
+    "OmsFacts",
+    "Prepared",
+    "Published",
+    "Ran",
+    "Received",
+    "Removed",
+    "SeedStatus",
+    "StrangerInfo",
+    "Tally",
+    "Verified",
+]

@@ -1,0 +1,68 @@
+"""What the store holds, and what a seeder serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRelease:
+    """A release in the store. `kind` is `published` (served in place) or `fetched`."""
+
+    release: str
+    publisher: str
+    publisher_name: str | None
+    path: Path
+    bytes: int
+    complete: bool
+    seeding: bool
+    kind: str
+    info_hash_v2: str
+
+    def to_json(self) -> dict[str, object]:
+        """One element of `releases`."""
+        return {
+            "release": self.release,
+            "publisher": self.publisher,
+            "publisher_name": self.publisher_name,
+            "path": str(self.path),
+            "bytes": self.bytes,
+            "complete": self.complete,
+            "seeding": self.seeding,
+            "kind": self.kind,
+            "info_hash_v2": self.info_hash_v2,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `rm` took away: files deleted, files kept because another release or the user owns them, bytes freed."""
+
+    release: str
+    path: Path
+    deleted: int
+    kept: int
+    freed: int
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON result."""
+        return {
+            "release": self.release,
+            "path": str(self.path),
+            "deleted": self.deleted,
+            "kept": self.kept,
+            "freed": self.freed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SeedStatus:
+    """How a running seeder stands: one line for a person, one object for a program."""
+
+    port: int
+    releases: tuple[str, ...]
+    peers: int
+    up_rate: float
+    uploaded: int
+    peers_by_release: tuple[tuple[str, int], ...] = ()

@@ -1,0 +1,41 @@
+"""What a model answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What `run` answered."""
+
+    release: str
+    publisher: str
+    publisher_name: str | None
+    text: str
+    device: str
+    load_mode: str
+    load_bytes: int
+    load_seconds: float
+    tokens: int
+    tokens_per_second: float
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON result."""
+        return {
+            "release": self.release,
+            "publisher": self.publisher,
+            "publisher_name": self.publisher_name,
+            "text": self.text,
+            "device": self.device,
+            "load": {
+                "bytes": self.load_bytes,
+                "seconds": round(self.load_seconds, 3),
+                "verified": True,
+                "mode": self.load_mode,
+            },
+            "tokens": self.tokens,
+            "tokens_per_second": round(self.tokens_per_second, 2),
+            "warnings": list(self.warnings),
+        }
