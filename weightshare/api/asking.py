@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from weightshare.api.earlier import payload_of
 from weightshare.errors import UsageError
 from weightshare.manifest.metainfo import default_piece_length
 from weightshare.units import MAX_PART
@@ -20,38 +21,6 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _SPDX = re.compile(
     r"\(?[A-Za-z0-9][A-Za-z0-9.+:-]*\)?(?: (?:AND|OR|WITH) \(?[A-Za-z0-9][A-Za-z0-9.+:-]*\)?)*"
 )
-
-
-def check_asked(name: str, asked: Asked) -> None:
-    """Refuse what nobody could use, before anything is read.
-
-    Raises:
-        UsageError: a name, version, licence or address that is none.
-    """
-    version, spdx = asked.get("version", "1"), asked.get("license")
-    if not _NAME.fullmatch(name) or max(map(len, name.split("/"))) > MAX_PART:
-        raise UsageError(
-            f"{name!r} is not a model's name.",
-            hint="Names look like ORG/MODEL, with letters, digits, `.`, `_` and `-`: acme/m7b-instruct.",
-        )
-    if not _VERSION.fullmatch(version):
-        raise UsageError(f"{version!r} is not a version.", hint="Versions look like 1, 1.0 or 2026-11-22.")
-    if spdx is not None and not _SPDX.fullmatch(spdx):
-        raise UsageError(
-            f"{spdx!r} is not an SPDX licence expression.",
-            hint="For example Apache-2.0, MIT, or LicenseRef-acme for one of your own.",
-        )
-    for url in asked.get("trackers", ()):
-        _check_url(url, ("udp://", "http://", "https://", "ws://", "wss://"), "tracker")
-    for url in (*asked.get("web_seeds", ()), *asked.get("torrent_urls", ())):
-        _check_url(url, ("http://", "https://"), "web address")
-
-
-def _check_url(url: str, schemes: tuple[str, ...], what: str) -> None:
-    if not url.startswith(schemes) or any(ord(char) <= 32 for char in url):
-        raise UsageError(f"{url!r} is not a {what}.", hint=f"It must begin with one of {', '.join(schemes)}.")
-    if "@" in url.split("/")[2]:
-        raise UsageError(f"The {what} {url!r} holds a name or password, which everybody would see.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +38,8 @@ class Intent:
     trackers: tuple[str, ...]
     web_seeds: tuple[str, ...]
     torrent_urls: tuple[str, ...]
+    supersedes: tuple[str, ...] = ()
+    revokes: tuple[tuple[str, str], ...] = ()
 
 
 class Asked(TypedDict, total=False):
@@ -84,6 +55,8 @@ class Asked(TypedDict, total=False):
     trackers: Sequence[str]
     web_seeds: Sequence[str]
     torrent_urls: Sequence[str]
+    supersedes: Sequence[str]
+    revokes: Sequence[tuple[str, str]]
 
 
 def intent_of(name: str, size: int, asked: Asked) -> Intent:
@@ -106,4 +79,40 @@ def intent_of(name: str, size: int, asked: Asked) -> Intent:
         trackers=tuple(asked.get("trackers", ())),
         web_seeds=tuple(asked.get("web_seeds", ())),
         torrent_urls=tuple(asked.get("torrent_urls", ())),
+        supersedes=tuple(asked.get("supersedes", ())),
+        revokes=tuple(asked.get("revokes", ())),
     )
+
+
+def check_asked(name: str, asked: Asked) -> None:
+    """Refuse what nobody could use, before anything is read.
+
+    Raises:
+        UsageError: a name, version, licence or address that is none, or an earlier release that is not there.
+    """
+    version, spdx = asked.get("version", "1"), asked.get("license")
+    if not _NAME.fullmatch(name) or max(map(len, name.split("/"))) > MAX_PART:
+        raise UsageError(
+            f"{name!r} is not a model's name.",
+            hint="Names look like ORG/MODEL, with letters, digits, `.`, `_` and `-`: acme/m7b-instruct.",
+        )
+    if not _VERSION.fullmatch(version):
+        raise UsageError(f"{version!r} is not a version.", hint="Versions look like 1, 1.0 or 2026-11-22.")
+    if spdx is not None and not _SPDX.fullmatch(spdx):
+        raise UsageError(
+            f"{spdx!r} is not an SPDX licence expression.",
+            hint="For example Apache-2.0, MIT, or LicenseRef-acme for one of your own.",
+        )
+    for url in asked.get("trackers", ()):
+        _check_url(url, ("udp://", "http://", "https://", "ws://", "wss://"), "tracker")
+    for url in (*asked.get("web_seeds", ()), *asked.get("torrent_urls", ())):
+        _check_url(url, ("http://", "https://"), "web address")
+    for earlier in (*asked.get("supersedes", ()), *(named for named, _ in asked.get("revokes", ()))):
+        payload_of(earlier)
+
+
+def _check_url(url: str, schemes: tuple[str, ...], what: str) -> None:
+    if not url.startswith(schemes) or any(ord(char) <= 32 for char in url):
+        raise UsageError(f"{url!r} is not a {what}.", hint=f"It must begin with one of {', '.join(schemes)}.")
+    if "@" in url.split("/")[2]:
+        raise UsageError(f"The {what} {url!r} holds a name or password, which everybody would see.")

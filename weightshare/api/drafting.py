@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from weightshare.api.asking import Intent
+from weightshare.api.earlier import payload_of
 from weightshare.content.checkpoint import Checkpoint
 from weightshare.content.hashing import FileHashes
 from weightshare.content.v1_twin import join_twin
@@ -32,6 +33,7 @@ from weightshare.manifest.model import (
     Manifest,
     ModelFacts,
     Publisher,
+    Revocation,
     TorrentFacts,
 )
 from weightshare.trust.keys import Signer, fingerprint_bytes
@@ -201,6 +203,8 @@ def state(hashed: HashedCheckpoint, intent: Intent, publisher: Publisher) -> Man
         license=License(intent.license, text) if intent.license else None,
         weights=hashed.checkpoint.weights,
         documents=(Document("model-card", _CARD, entries[_CARD].sha256),) if _CARD in entries else (),
+        supersedes=tuple(map(payload_of, intent.supersedes)),
+        revokes=tuple(Revocation(payload_of(earlier), reason) for earlier, reason in intent.revokes),
     )
 
 

@@ -10,59 +10,32 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from weightshare.api.approaching import before_the_gate, begin
-from weightshare.api.countersigning import Demand, Heard
+from weightshare.api.countersigning import Demand
 from weightshare.api.drafting import hash_bytes
+from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.results import Fetched, Received
 from weightshare.api.sources import Target, resolve
-from weightshare.api.trusting import Confirm, Decision, Trustee
+from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing, clear_staging, staging_lock
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import DiskError, NoSpaceError, WeightshareError
+from weightshare.errors import DiskError, NoSpaceError
 from weightshare.files import sync_folder, write_atomically
-from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, parse_torrent
+from weightshare.manifest.metainfo import HashedFile, Info, build_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Phase, Progress, ignore
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Peer, Session
-from weightshare.trust import gate
-from weightshare.trust.gate import VerifiedManifest
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asked for, beside the source."""
-
-    directory: Path | None
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    allow_pickle: bool
-    force: bool
-    timeout: float
-    peers: tuple[Peer, ...]
-    mirrors: Demand
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """What came through the gate."""
-
-    info: Info
-    decision: Decision
-    warnings: tuple[str, ...]
-    heard: Heard
 
 
 def fetch(
@@ -139,6 +112,7 @@ class _Fetch:
         self._wish = wish
         self._target = target
         self._observe = observe
+        self._gate = Gate(home, self._store, trustee, wish, target, observe)
         self._record = self._earlier()
 
     def already_here(self, began: float) -> Fetched | None:
@@ -147,7 +121,7 @@ class _Fetch:
         if record is None or not record.complete or self._wish.include or self._wish.exclude:
             return None
         receipts = load_receipts(self._store.folder(record) / "receipts.json")
-        passed = self._gate_offline(record)
+        passed = self._gate.offline(record)
         files = passed.decision.verified.manifest.files if passed else ()
         if passed is None or any(
             entry.path not in receipts or not receipts[entry.path].still_holds(record.path / entry.path)
@@ -168,61 +142,11 @@ class _Fetch:
         """Fetch what is not here yet."""
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
-        passed = self._gate_offline(self._record) if self._record is not None else None
+        passed = self._gate.offline(self._record) if self._record is not None else None
         if passed is None:
-            with self._gate_live(session) as (live, transfer):
+            with self._gate.live(session) as (live, transfer):
                 return self._bring(session, live, transfer, began)
         return self._bring(session, passed, None, began)
-
-    # ---- the gate
-
-    def _gate_offline(self, record: Record) -> Passed | None:
-        """The gate once more over what an earlier run saved; None if that is not complete."""
-        torrent = self._store.torrent(record)
-        info = (
-            _read(self._store.folder(record) / "info") if torrent is None else parse_torrent(torrent).info.raw
-        )
-        envelope = _read(self._store.folder(record) / MANIFEST_NAME)
-        if info is None or envelope is None:
-            return None
-        return self._pass(gate.check_info(info, self._target.v2_hash), envelope)
-
-    @contextmanager
-    def _gate_live(self, session: Session) -> Iterator[tuple[Passed, Transfer]]:
-        """Metadata and manifest from the swarm, into a scratch folder that does not outlive a failure."""
-        with ExitStack() as stack:
-            scratch = stack.enter_context(self._home.scratch())
-            transfer = begin(
-                session,
-                self._target,
-                scratch,
-                self._wish.peers,
-                timeout=self._wish.timeout,
-                observe=self._observe,
-            )
-            stack.callback(session.remove, transfer.torrent)
-            info, envelope = before_the_gate(transfer, self._target, scratch)
-            yield self._pass(info, envelope), transfer
-
-    def _pass(self, info: Info, envelope: bytes) -> Passed:
-        """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""
-        decision = self._trustee.decide(envelope, expect_publisher=self._target.magnet.publisher)
-        gate.match(info, decision.verified)
-        seen = self._seen(decision.verified.fingerprint)
-        policy = gate.Policy(allow_pickle=self._wish.allow_pickle, seen=seen)
-        warnings = gate.judge(decision.verified, self._trustee.known, policy)
-        heard = self._wish.mirrors.hear(decision.verified, info.v2_hash, self._trustee.known)
-        notes = (*self._target.notes, *decision.verified.warnings, *warnings, *heard.warnings)
-        return Passed(info, decision, notes, heard)
-
-    def _seen(self, fingerprint: str) -> tuple[VerifiedManifest, ...]:
-        """The same publisher's releases that are here: a newer one may revoke the one that is asked for."""
-        found = []
-        for record in self._store.records():
-            if record.publisher == fingerprint:
-                with suppress(WeightshareError):
-                    found.append(gate.verify(self._store.envelope(record), self._trustee.known))
-        return tuple(found)
 
     # ---- after the gate
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
+from weightshare.api.earlier import releases_of
 from weightshare.api.trusting import Trustee
 from weightshare.content.hashing import hash_files
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
@@ -53,10 +54,13 @@ def locate(store: Store, trustee: Trustee, release: str) -> Located:
     Raises:
         ReleaseNotFoundError, AmbiguousReleaseError: it is not here, or not the only one.
         UnsignedError: a folder without a signed manifest.
+        RevokedError: its publisher has revoked it in another release that is here.
         TrustError, ManifestError: its manifest cannot be believed.
     """
     envelope, folder, record = locate_envelope(store, release)
     decision = trustee.decide(envelope)
+    verified = decision.verified
+    gate.check_revoked(verified, releases_of(store, verified.fingerprint, trustee.known))
     trustee.remember(decision)
     return Located(decision.verified, folder, _layers(store, record), record, _links(store, record))
 

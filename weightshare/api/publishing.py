@@ -48,6 +48,8 @@ def publish(
     v1_twin: bool = False,
     allow_pickle: bool = False,
     sequence: int | None = None,
+    supersedes: Sequence[str] = (),
+    revokes: Sequence[tuple[str, str]] = (),
     detached: bool = False,
     out: Path | None = None,
     home: Home | None = None,
@@ -76,6 +78,8 @@ def publish(
         v1_twin: also write a plain v1 torrent of the same files.
         allow_pickle: publish files that run code when loaded.
         sequence: rises with every release of the model; None takes the time.
+        supersedes: earlier releases that this one replaces, by `weightshare.json` or the payload's SHA-256 in hex.
+        revokes: likewise, earlier releases that must not be used any more, each with the reason.
         detached: also make a detached SSH signature, for `ssh-keygen -Y verify`.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where keys and the store are.
@@ -98,6 +102,8 @@ def publish(
         trackers=trackers,
         web_seeds=web_seeds,
         torrent_urls=torrent_urls,
+        supersedes=supersedes,
+        revokes=revokes,
     )
     check_asked(name, asked)
     home = home or Home.default()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from weightshare.api.earlier import payload_of
 from weightshare.api.signers import open_signer
 from weightshare.api.team_files import (
     TeamFile,
@@ -22,14 +23,12 @@ from weightshare.api.team_files import (
 )
 from weightshare.api.trusting import team_pin
 from weightshare.content.store import Home
-from weightshare.errors import KeyFileError, PinError, UsageError
-from weightshare.manifest.envelope import Envelope
+from weightshare.errors import KeyFileError, PinError
 from weightshare.trust import publishers, roots
 from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.teams import read_root
-from weightshare.units import MAX_ENVELOPE
 
 _MAX_LINE = 16_384
 
@@ -59,7 +58,7 @@ def new_team(
         UsageError: the root file is there already.
     """
     members = tuple(map(public_key, keys))
-    made = roots.draft(name, members, threshold, keep=[_payload(path) for path in keep])
+    made = roots.draft(name, members, threshold, keep=[payload_of(path) for path in keep])
     return write_draft(made, None, out, home or Home.default())
 
 
@@ -109,7 +108,7 @@ def change_team(
         keys,
         threshold or team.current.releases.threshold,
         previous=team.current,
-        keep=[_payload(entry) for entry in keep],
+        keep=[payload_of(entry) for entry in keep],
     )
     return write_draft(made, team.current, out or (path.parent if path else None), home)
 
@@ -234,14 +233,3 @@ def public_key(text: str) -> PublicKey:
 
 def _fingerprint(text: str) -> str:
     return parse_fingerprint(text) if text.startswith("SHA256:") else public_key(text).fingerprint
-
-
-def _payload(path: str | Path) -> bytes:
-    """What a signed manifest is named by."""
-    try:
-        with Path(path).open("rb") as file:
-            return Envelope.parse(file.read(MAX_ENVELOPE + 1)).payload_sha256
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.", hint="Give the weightshare.json of a release."
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weightshare.errors import (
@@ -119,6 +120,30 @@ def _difference(held: _Shape | None, signed: _Shape | None) -> str:
     return "" if held[1] == signed[1] else "another pieces root than was signed"
 
 
+def check_revoked(verified: VerifiedManifest, seen: Iterable[VerifiedManifest]) -> None:
+    """Refuse a release that its own publisher has revoked in another.
+
+    Args:
+        verified: the release.
+        seen: other releases; only those of the same publisher count.
+
+    Raises:
+        RevokedError: one of them revokes it.
+    """
+    for other in seen:
+        if other.fingerprint != verified.fingerprint:
+            continue
+        for revocation in other.manifest.revokes:
+            if revocation.manifest == verified.payload_sha256:
+                raise RevokedError(
+                    f"{verified.release} was revoked by its publisher in {other.release}: "
+                    f"{revocation.reason or 'no reason given'}.",
+                    hint=f"Fetch {other.release} instead.",
+                    release=verified.release,
+                    reason=revocation.reason,
+                )
+
+
 def judge(verified: VerifiedManifest, known: KnownPublishers, policy: Policy) -> tuple[str, ...]:
     """Hold a proven release against what the user allows. Disk space is the caller's to check.
 
@@ -135,16 +160,7 @@ def judge(verified: VerifiedManifest, known: KnownPublishers, policy: Policy) ->
     pin = known.find(verified.fingerprint) or verified.pin
     if pin.revoked:
         raise RevokedError(f"The key {pin.fingerprint} was revoked.", fingerprint=pin.fingerprint)
-    for other in policy.seen:
-        for revocation in other.manifest.revokes:
-            if revocation.manifest == verified.payload_sha256 and other.fingerprint == verified.fingerprint:
-                raise RevokedError(
-                    f"{manifest.release} was revoked by its publisher in {other.release}: "
-                    f"{revocation.reason or 'no reason given'}.",
-                    hint=f"Fetch {other.release} instead.",
-                    release=manifest.release,
-                    reason=revocation.reason,
-                )
+    check_revoked(verified, policy.seen)
     sequence, seen = manifest.model.sequence, pin.highest.get(manifest.model.id, -1)
     if sequence < seen:
         text = (

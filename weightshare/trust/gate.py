@@ -9,7 +9,7 @@ be proven.
 from __future__ import annotations
 
 from weightshare.manifest.kinds import PICKLE_SUFFIXES, is_code, is_pickle
-from weightshare.trust.admission import Policy, check_info, judge, match
+from weightshare.trust.admission import Policy, check_info, check_revoked, judge, match
 from weightshare.trust.verification import Examined, VerifiedManifest, examine, verify
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Policy",
     "VerifiedManifest",
     "check_info",
+    "check_revoked",
     "examine",
     "is_code",
     "is_pickle",

@@ -88,6 +88,21 @@ if TYPE_CHECKING:
     help="Position among the model's releases. Default: the time.",
 )
 @click.option(
+    "--supersedes",
+    cls=options.Option,
+    metavar="MANIFEST",
+    multiple=True,
+    help="An earlier release that this one replaces: its weightshare.json. Repeatable.",
+)
+@click.option(
+    "--revokes",
+    cls=options.Option,
+    metavar="MANIFEST REASON",
+    nargs=2,
+    multiple=True,
+    help="An earlier release that must not be used any more, and why. Repeatable.",
+)
+@click.option(
     "--tracker", "trackers", cls=options.Option, metavar="URL", multiple=True, help="Tracker. Repeatable."
 )
 @click.option(
@@ -169,6 +184,8 @@ def command(
     key: str | None,
     oms_key: Path | None,
     sequence: int | None,
+    supersedes: tuple[str, ...],
+    revokes: tuple[tuple[str, str], ...],
     trackers: tuple[str, ...],
     web_seeds: tuple[str, ...],
     torrent_urls: tuple[str, ...],
@@ -201,8 +218,10 @@ def command(
     asked: Asked = {
         "license": license,
         "piece_length": piece_length,
+        "revokes": revokes,
         "sequence": sequence,
         "summary": summary,
+        "supersedes": supersedes,
         "torrent_urls": torrent_urls,
         "trackers": trackers,
         "v1_twin": v1_twin,

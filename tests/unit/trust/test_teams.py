@@ -77,6 +77,12 @@ def test_the_same_key_twice_counts_once() -> None:
         _verify(twice)
 
 
+def test_a_quorum_counts_each_key_once() -> None:
+    quorum = ONE.releases
+    assert quorum.count((ALICE.public_key, ALICE.public_key, MALLORY.public_key)) == 1
+    assert not quorum.met_by((ALICE.public_key, ALICE.public_key))
+
+
 def test_a_member_and_a_stranger_are_not_two_members() -> None:
     with pytest.raises(ThresholdError):
         _verify(signed(RELEASE, [ONE], ALICE, MALLORY))

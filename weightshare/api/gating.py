@@ -1,0 +1,114 @@
+"""The gate of one fetch: over what an earlier run saved, or live, with the swarm at the other end.
+
+The verdicts are `trust.gate`'s; here stands where the bytes come from, and what is asked in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.countersigning import Demand, Heard
+from weightshare.api.earlier import releases_of
+from weightshare.api.sources import Target
+from weightshare.api.trusting import Decision, Trustee
+from weightshare.content.store import Home, Record, Store
+from weightshare.manifest.metainfo import Info, parse_torrent
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.progress import Observer
+from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.session import Peer, Session
+from weightshare.trust import gate
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for, beside the source."""
+
+    directory: Path | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_pickle: bool
+    force: bool
+    timeout: float
+    peers: tuple[Peer, ...]
+    mirrors: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came through the gate."""
+
+    info: Info
+    decision: Decision
+    warnings: tuple[str, ...]
+    heard: Heard
+
+
+class Gate:
+    """What a release must show before a weight byte of it is asked for.
+
+    Args:
+        home: where its manifest may lie until it has passed.
+        store: what is here already.
+        trustee: decides whom to believe.
+        wish: what the user asked for.
+        target: what the source names.
+        observe: told how it goes.
+    """
+
+    def __init__(
+        self, home: Home, store: Store, trustee: Trustee, wish: Wish, target: Target, observe: Observer
+    ) -> None:
+        self._home = home
+        self._store = store
+        self._trustee = trustee
+        self._wish = wish
+        self._target = target
+        self._observe = observe
+
+    def offline(self, record: Record) -> Passed | None:
+        """The gate once more over what an earlier run saved; None if that is not complete."""
+        torrent = self._store.torrent(record)
+        info = (
+            _read(self._store.folder(record) / "info") if torrent is None else parse_torrent(torrent).info.raw
+        )
+        envelope = _read(self._store.folder(record) / MANIFEST_NAME)
+        if info is None or envelope is None:
+            return None
+        return self._pass(gate.check_info(info, self._target.v2_hash), envelope)
+
+    @contextmanager
+    def live(self, session: Session) -> Iterator[tuple[Passed, Transfer]]:
+        """Metadata and manifest from the swarm, into a scratch folder that does not outlive a failure."""
+        with ExitStack() as stack:
+            scratch = stack.enter_context(self._home.scratch())
+            transfer = begin(
+                session,
+                self._target,
+                scratch,
+                self._wish.peers,
+                timeout=self._wish.timeout,
+                observe=self._observe,
+            )
+            stack.callback(session.remove, transfer.torrent)
+            info, envelope = before_the_gate(transfer, self._target, scratch)
+            yield self._pass(info, envelope), transfer
+
+    def _pass(self, info: Info, envelope: bytes) -> Passed:
+        """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""
+        decision = self._trustee.decide(envelope, expect_publisher=self._target.magnet.publisher)
+        gate.match(info, decision.verified)
+        seen = releases_of(self._store, decision.verified.fingerprint, self._trustee.known)
+        policy = gate.Policy(allow_pickle=self._wish.allow_pickle, seen=seen)
+        warnings = gate.judge(decision.verified, self._trustee.known, policy)
+        heard = self._wish.mirrors.hear(decision.verified, info.v2_hash, self._trustee.known)
+        notes = (*self._target.notes, *decision.verified.warnings, *warnings, *heard.warnings)
+        return Passed(info, decision, notes, heard)
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
