@@ -30,7 +30,6 @@ from weightshare.swarm.session import Peer, Session
 from weightshare.trust import gate
 from weightshare.trust.gate import Examined
 from weightshare.trust.publishers import KnownPublishers
-from weightshare.trust.standing import describe
 
 
 def inspect(
@@ -132,7 +131,7 @@ def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Insp
         publisher_name=examined.publisher_name,
         claimed_name=manifest.publisher.name,
         trusted=examined.trusted,
-        team=describe(examined.standing.team) if examined.standing.team else None,
+        team=examined.standing.team.rule if examined.standing.team else None,
         info_hash_v2=hashes[0],
         info_hash_v1=hashes[1],
         torrent_name=manifest.torrent.name,

@@ -26,7 +26,6 @@ from weightshare.progress import Observer, ignore
 from weightshare.trust.keys import PublicKey
 from weightshare.trust.post_quantum import PostQuantumSigner
 from weightshare.trust.publishers import Pin
-from weightshare.trust.standing import describe
 
 
 def publish(
@@ -111,7 +110,7 @@ def publish(
     team = team_of(home, name)
     if team is not None and team.current.releases.threshold > 1:
         raise UsageError(
-            f"{name.partition('/')[0]} is a team: {describe(team)}.",
+            f"{name.partition('/')[0]} is a team: {team.rule}.",
             hint="Make the manifest with `publish --prepare`, have it signed with `weightshare sign`, "
             "and publish it with `publish --finish`.",
         )

@@ -17,7 +17,6 @@ from weightshare.trust.gate import Examined, VerifiedManifest
 from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.publishers import KnownPublishers, Pin
 from weightshare.trust.signatures import sound_post_quantum_keys
-from weightshare.trust.standing import describe
 from weightshare.trust.teams import Team
 
 Confirm = Callable[[StrangerInfo], bool]
@@ -135,7 +134,7 @@ def _stranger(examined: Examined) -> StrangerInfo:
         files=len(manifest.files),
         bytes=manifest.size,
         source=manifest.source.hub if manifest.source else "",
-        team=describe(team) if team is not None else "",
+        team=team.rule if team is not None else "",
     )
 
 

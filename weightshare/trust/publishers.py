@@ -7,27 +7,21 @@ comments are not kept by the next change. A team's roots lie beside it, in `root
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from weightshare.errors import PinError, StoreError, StoreLockedError, TeamRootError, WeightshareError
+from weightshare.errors import PinError, StoreError
 from weightshare.files import write_atomically
+from weightshare.trust.pin_file import locked, with_roots, write_roots
 from weightshare.trust.pins import MIRROR_NAMESPACE, NAMESPACE, Pin, known_namespaces
-from weightshare.trust.teams import Team, as_team
-from weightshare.units import MAX_ROOTS
+from weightshare.trust.teams import Team
 
 __all__ = ["KnownPublishers", "Pin", "update"]
 
 _HEADER = "# Publishers this user trusts, one a line; see `weightshare trust --help`.\n"
 _MAX_FILE = 4 * 1024 * 1024
-_LOCK_WAIT = 10.0
-_LOCK_RETRY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +71,7 @@ class KnownPublishers:
             parsed = cls.parse(data.decode("utf-8"))
         except UnicodeDecodeError as error:
             raise StoreError(f"{path} is not UTF-8 at byte {error.start}.") from error
-        return cls(tuple(_with_roots(pin, path.parent) for pin in parsed.pins))
+        return cls(tuple(with_roots(pin, path.parent) for pin in parsed.pins))
 
     def render(self) -> str:
         """The file's text."""
@@ -92,7 +86,7 @@ class KnownPublishers:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for pin in self.pins:  # the roots first: a line never names one that is not there
-                _write_roots(pin, path.parent)
+                write_roots(pin, path.parent)
             write_atomically(path, self.render().encode(), mode=0o600)
         except OSError as error:
             raise StoreError(f"{path} could not be written: {error.strerror}.") from error
@@ -265,84 +259,12 @@ def update(path: Path, change: Callable[[KnownPublishers], KnownPublishers]) -> 
         StoreError: the file is malformed, or the disk refuses.
         StoreLockedError: another process does not let go of it.
     """
-    with _locked(path):
+    with locked(path):
         before = KnownPublishers.load(path)
         after = change(before)
         if after != before:
             after.save(path)
         return after
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be locked: {error.strerror}.") from error
-    try:
-        deadline = time.monotonic() + _LOCK_WAIT
-        while not _take(descriptor):
-            if time.monotonic() > deadline:
-                raise StoreLockedError(
-                    f"Another process has been changing {path} for {_LOCK_WAIT:.0f} s.",
-                    hint="Find out which one hangs, and end it; its lock ends with it.",
-                    path=str(path),
-                )
-            time.sleep(_LOCK_RETRY)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _with_roots(pin: Pin, folder: Path) -> Pin:
-    """The pin with its team, read from the roots that were proven when they were written."""
-    if not pin.root:
-        return pin
-    newest = folder / pin.root
-    version = int(newest.name.partition(".")[0])
-    try:
-        if version > MAX_ROOTS:
-            raise TeamRootError(f"{version} roots are more than {MAX_ROOTS}.")
-        files = tuple(
-            (newest.parent / f"{number}.root.json").read_bytes() for number in range(1, version + 1)
-        )
-        return replace(pin, team=as_team(pin.fingerprint, files))
-    except (OSError, TeamRootError, PinError) as error:
-        reason = (
-            error.message if isinstance(error, WeightshareError) else f"{error.filename}: {error.strerror}"
-        )
-        raise StoreError(
-            f"The roots of the team {pin.name} cannot be read: {reason}",
-            hint=f"Remove the team and pin it anew: weightshare trust remove {pin.name}",
-            path=str(newest),
-        ) from error
-
-
-def _write_roots(pin: Pin, folder: Path) -> None:
-    if pin.team is None:
-        return
-    place = (folder / pin.root).parent
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for root in pin.team.chain:
-        target = place / f"{root.version}.root.json"
-        if not target.exists() or target.read_bytes() != root.raw:
-            write_atomically(target, root.raw, mode=0o600)
 
 
 def _joined(pin: Pin, same: list[Pin]) -> Pin:

@@ -89,6 +89,12 @@ class Team:
         return self.current.version
 
     @property
+    def rule(self) -> str:
+        """`2 of 3 keys must sign`."""
+        quorum = self.current.releases
+        return f"{quorum.threshold} of {len(quorum.keys)} keys must sign"
+
+    @property
     def name(self) -> str:
         """What the team calls itself."""
         return self.current.name

@@ -12,11 +12,12 @@ from typing import Any, Final, NoReturn, final
 from weightshare.errors import BadSignatureError, TrustError, UnsignedError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Manifest
+from weightshare.trust.assessment import assess
 from weightshare.trust.keys import PublicKey
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
 from weightshare.trust.signatures import refused_keys, sound_keys
-from weightshare.trust.standing import Standing, assess
+from weightshare.trust.standing import Standing
 from weightshare.trust.teams import Team
 
 _SEAL: Final = object()
