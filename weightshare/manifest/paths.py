@@ -6,6 +6,7 @@ holds on every system, so that what Linux publishes, Windows and macOS can store
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ from weightshare.errors import UnsafePathError
 from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.units import MAX_PART, MAX_PATH, MAX_PATH_DEPTH
 
-_FORBIDDEN = frozenset('\\:*?"<>|')
+_FORBIDDEN = re.compile(r'[\\:*?"<>|]')
 _DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
     | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
@@ -70,6 +71,8 @@ def check_paths(paths: Iterable[str]) -> None:
 
 def fold(path: str) -> str:
     """The form under which two paths are the same file on a system that ignores case and Unicode form."""
+    if path.isascii():  # the same, sooner
+        return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
@@ -110,9 +113,9 @@ def _part_problem(part: str) -> str | None:
     unsafe = unsafe_character(part)
     if unsafe is not None:
         return f"it holds the control character U+{ord(unsafe):04X}"
-    for character in part:
-        if character in _FORBIDDEN:
-            return f"it holds `{character}`"
+    forbidden = _FORBIDDEN.search(part)
+    if forbidden is not None:
+        return f"it holds `{forbidden[0]}`"
     if "/" in part:
         return "a part holds `/`"
     if part[-1] in ". ":
