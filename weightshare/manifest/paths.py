@@ -85,11 +85,15 @@ def _unsafe(path: str, reason: str) -> UnsafePathError:
     )
 
 
+def _longer(text: str, limit: int) -> bool:
+    # Characters first: UTF-8 never has fewer bytes, and a huge text is not encoded in vain.
+    return len(text) > limit or (not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit)
+
+
 def _path_problem(path: str) -> str | None:
     if not path:
         return "it is empty"
-    # Characters first: UTF-8 never has fewer bytes, and a huge text is not encoded in vain.
-    if len(path) > MAX_PATH or len(path.encode("utf-8", "surrogatepass")) > MAX_PATH:
+    if _longer(path, MAX_PATH):
         return f"longer than {MAX_PATH} bytes"
     if path.startswith("/"):
         return "it is absolute"
@@ -108,7 +112,7 @@ def _part_problem(part: str) -> str | None:
         return "a part is empty"
     if part in (".", ".."):
         return f"a part is `{part}`"
-    if len(part) > MAX_PART or len(part.encode("utf-8", "surrogatepass")) > MAX_PART:
+    if _longer(part, MAX_PART):
         return f"a part is longer than {MAX_PART} bytes"
     unsafe = unsafe_character(part)
     if unsafe is not None:

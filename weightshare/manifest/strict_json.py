@@ -19,7 +19,7 @@ MAX_MARKS = 1_000_000
 """Strings, brackets and commas in one document; a release of 10,000 files has about 400,000."""
 
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
-_UNMARKED = bytes(set(range(256)) - set(b"[]{},"))
+_UNMARKED = bytes(set(range(256)) - set(b'"[]{},'))
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -78,12 +78,13 @@ class _RefusedError(Exception):
 def _scan(data: bytes, what: str) -> None:
     """Count and measure before anything is built: a few passes over the bytes, whatever they hold."""
     # Escapes stand in strings only; without them, every other stretch between quotes is outside of any string.
-    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    strings = (plain.count(b'"') + 1) // 2
-    marks = b"".join(plain.split(b'"')[::2]).translate(_ONE_KIND, _UNMARKED) if strings <= MAX_MARKS else b""
-    if strings + len(marks) > MAX_MARKS:
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+    marks = plain.translate(_ONE_KIND, _UNMARKED)
+    strings = (marks.count(b'"') + 1) // 2
+    outside = b"".join(marks.split(b'"')[::2]) if strings <= MAX_MARKS else b""
+    if strings + len(outside) > MAX_MARKS:
         raise _error(what, f"more than {MAX_MARKS:,} strings, brackets and commas")
-    brackets = left = marks.replace(b",", b"")
+    brackets = left = outside.replace(b",", b"")
     # Each round takes the innermost level away, so what is sound and shallow is gone by then.
     for _ in range(MAX_JSON_DEPTH):
         left = left.replace(b"[]", b"")
