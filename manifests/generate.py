@@ -16,14 +16,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from builders import Key, compact, seal, to_bytes
-from cases import ALICE, Case, sound
-from cases_invalid import envelope_cases, json_cases, large_cases, signature_cases
-from cases_statement import path_cases, statement_cases
-from cases_valid import valid_cases
+from cases.builders import compact, seal, to_bytes
+from cases.case import ALICE, Case, sound
+from cases.envelopes import envelope_cases, json_cases
+from cases.hybrids import NOVA, SECOND, hybrid_cases, hybrid_example
+from cases.large import large_cases
+from cases.signatures import signature_cases
+from cases.statements import path_cases, statement_cases
+from cases.teams import ANN, BEN, CLEO, DAN, team_cases, team_example, team_identity
+from cases.valid import valid_cases
 
 HERE = Path(__file__).resolve().parent
-KEYS = {"alice": ALICE}
+KEYS = {"alice": ALICE, "ann": ANN, "ben": BEN, "cleo": CLEO, "dan": DAN, "nova": NOVA}
 COMMENT = "TEST KEY, worthless: its private half is published"
 
 
@@ -52,8 +56,17 @@ def main() -> int:
 
 
 def _artefacts() -> Iterator[tuple[str, bytes]]:
-    cases = [*valid_cases(), *json_cases(), *envelope_cases(), *signature_cases(), *statement_cases(), *path_cases()]
-    for name, data in _vectors(cases):
+    groups = (
+        valid_cases,
+        json_cases,
+        envelope_cases,
+        signature_cases,
+        hybrid_cases,
+        team_cases,
+        statement_cases,
+        path_cases,
+    )
+    for name, data in _vectors([case for group in groups for case in group()]):
         yield f"vectors/{name}", data
     yield from _examples()
 
@@ -71,13 +84,21 @@ def _vectors(cases: Iterator[Case] | list[Case]) -> Iterator[tuple[str, bytes]]:
 
 def _examples() -> Iterator[tuple[str, bytes]]:
     yield "examples/solo.weightshare.json", to_bytes(seal(compact(sound()), ALICE))
+    yield "examples/hybrid.weightshare.json", hybrid_example()
+    yield "examples/team.weightshare.json", team_example()
+    yield "examples/known_publishers", "".join(f"{line}\n" for line in _known()).encode()
     for name, key in KEYS.items():
         yield f"examples/keys/{name}", key.private_file(f"{name} ({COMMENT})")
-        yield f"examples/keys/{name}.pub", _public_file(name, key)
+        yield f"examples/keys/{name}.pub", f"{key.line} {name} ({COMMENT})\n".encode()
+    yield "examples/keys/nova.mldsa44", SECOND.private_file()
+    yield "examples/keys/nova.mldsa44.pub", f"{SECOND.line} nova ({COMMENT})\n".encode()
 
 
-def _public_file(name: str, key: Key) -> bytes:
-    return f"{key.line} {name} ({COMMENT})\n".encode()
+def _known() -> Iterator[str]:
+    yield f"# Who made the examples. {COMMENT}: pin none of these."
+    yield f'acme namespaces="weightshare" models="acme/*" {ALICE.line}'
+    yield f'nova namespaces="weightshare" models="nova/*" post-quantum="{SECOND.fingerprint}" {NOVA.line}'
+    yield f'guild namespaces="weightshare" models="guild/*" {team_identity()}'
 
 
 def _present() -> set[str]:

@@ -8,13 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from builders import Json, Key, compact, seal, statement, to_bytes
+from cases.builders import Json, Key, compact, seal, statement, to_bytes
 
 ALICE, BOB, MALLORY = Key(1), Key(2), Key(9)
 EXIT_CODES = {
     "bad_signature": 3,
+    "changed_publisher": 3,
     "manifest": 4,
-    "trust": 3,
+    "retired_key": 3,
+    "stripped_signature": 3,
+    "team_root": 3,
+    "threshold": 3,
     "unknown_publisher": 3,
     "unsafe_path": 4,
     "unsigned": 3,
@@ -33,11 +37,12 @@ class Case:
         about: one sentence for people.
         data: the bytes.
         rules: the rules of SPEC.md that it shows; an invalid vector breaks exactly one.
-        known: who the verifier knows, under the name `acme`: public keys, or fingerprints alone.
+        known: who the verifier knows: public keys, or fingerprints alone.
         error: the refusal's kind, empty if it must be accepted.
         field: where in the document; for the kinds that say so.
         schema: whether the JSON Schemas refuse it too; None if it is no JSON for a schema to look at.
         more: further facts for the expectation.
+        called: the name under which they are known.
     """
 
     name: str
@@ -49,10 +54,11 @@ class Case:
     field: str | None = None
     schema: bool | None = False
     more: Json | None = None
+    called: str = "acme"
 
     def expectation(self) -> bytes:
         """The text of `NAME.expect.json`."""
-        document: Json = {"about": self.about, "known": list(self.known)}
+        document: Json = {"about": self.about, "called": self.called, "known": list(self.known)}
         if self.error:
             document |= {"rule": self.rules[0], "error": self.error, "exit_code": EXIT_CODES[self.error]}
             document |= {} if self.field is None else {"field": self.field}

@@ -7,8 +7,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from builders import FILES, Json, b64, compact, file_entry, seal, signature, statement, to_bytes
-from cases import ALICE, BOB, MALLORY, Case, changed, put, sound
+from cases.builders import FILES, Json, b64, compact, file_entry, seal, signature, statement, to_bytes
+from cases.case import ALICE, BOB, MALLORY, Case, changed, put, sound
 
 ENVELOPE_FIELDS = {"later": {"x": [None, True, -1]}, "mediaType": "x"}
 
@@ -18,7 +18,9 @@ def valid_cases() -> Iterator[Case]:
     yield _case("minimal", "The fewest fields that a release can have.", _minimal(), "M5")
     yield _case("solo", "A release as weightshare writes it.", sound(), canonical=True)
     yield _case("full", "Every field that there is.", full(), canonical=True)
-    yield _case("spaces", "JSON written with other spaces, escapes and order of keys.", sound(), data=_loose())
+    yield _case(
+        "spaces", "JSON written with other spaces, escapes and order of keys.", sound(), data=_loose()
+    )
     yield _case("unknown-fields", "Fields of a later minor version, at every depth.", _extended(), "E8", "M5")
     yield _case("unicode-paths", "Paths in many scripts, in form NFC.", _scripts(), canonical=True)
     yield _case("edge-paths", "Paths as long and as deep as they may be.", _edges(), canonical=True)
@@ -27,7 +29,9 @@ def valid_cases() -> Iterator[Case]:
     yield from _signature_cases()
 
 
-def _case(name: str, about: str, document: Json, *rules: str, canonical: bool = False, **facts: object) -> Case:
+def _case(
+    name: str, about: str, document: Json, *rules: str, canonical: bool = False, **facts: object
+) -> Case:
     data = facts.pop("data", None)
     payload = compact(document)
     if data is None:
@@ -92,7 +96,14 @@ def _extended() -> Json:
 
 
 def _scripts() -> Json:
-    names = ("Ελληνικά.txt", "café/crème.json", "重み/第1部.safetensors", "한국어.md", "ملف.txt", "🜁 alembic.json")
+    names = (
+        "Ελληνικά.txt",
+        "café/crème.json",
+        "重み/第1部.safetensors",
+        "한국어.md",
+        "ملف.txt",
+        "🜁 alembic.json",
+    )
     return statement([ALICE.fingerprint], {name: name.encode() for name in names})
 
 
@@ -147,24 +158,67 @@ def _signature_cases() -> Iterator[Case]:
     good = signature(ALICE, payload)
     lone = {"sig": good["sig"]}
     base = seal(payload)
-    yield case("extra-envelope-fields", "DSSE ignores what it does not know.",
-               seal(payload) | ENVELOPE_FIELDS | {"signatures": [good | ENVELOPE_FIELDS]}, "E8")
-    yield case("bare-signature", "Neither keyid nor key: the known key is tried.", base | {"signatures": [lone]}, "S7")
-    yield case("wrong-keyid", "A keyid that names another key misleads nobody.",
-               base | {"signatures": [good | {"keyid": MALLORY.fingerprint}]}, "S7")
-    yield case("wrong-public-key", "Nor does a key that did not sign, beside a known one that did.",
-               base | {"signatures": [good | {"publicKey": MALLORY.line}]}, "S7")
-    yield case("key-comment", "A comment behind the key says nothing.",
-               base | {"signatures": [good | {"publicKey": ALICE.line + " a comment"}]}, "S4")
-    yield case("known-by-fingerprint", "Known by fingerprint alone: the envelope brings the key.",
-               base | {"signatures": [good]}, "S4", known=(ALICE.fingerprint,))
+    yield case(
+        "extra-envelope-fields",
+        "DSSE ignores what it does not know.",
+        seal(payload) | ENVELOPE_FIELDS | {"signatures": [good | ENVELOPE_FIELDS]},
+        "E8",
+    )
+    yield case(
+        "bare-signature",
+        "Neither keyid nor key: the known key is tried.",
+        base | {"signatures": [lone]},
+        "S7",
+    )
+    yield case(
+        "wrong-keyid",
+        "A keyid that names another key misleads nobody.",
+        base | {"signatures": [good | {"keyid": MALLORY.fingerprint}]},
+        "S7",
+    )
+    yield case(
+        "wrong-public-key",
+        "Nor does a key that did not sign, beside a known one that did.",
+        base | {"signatures": [good | {"publicKey": MALLORY.line}]},
+        "S7",
+    )
+    yield case(
+        "key-comment",
+        "A comment behind the key says nothing.",
+        base | {"signatures": [good | {"publicKey": ALICE.line + " a comment"}]},
+        "S4",
+    )
+    yield case(
+        "known-by-fingerprint",
+        "Known by fingerprint alone: the envelope brings the key.",
+        base | {"signatures": [good]},
+        "S4",
+        known=(ALICE.fingerprint,),
+    )
     bad = {"keyid": ALICE.fingerprint, "sig": b64(bytes(64)), "publicKey": ALICE.line}
-    yield case("one-good-of-64", "The last of 64 signatures holds.",
-               base | {"signatures": [bad] * 63 + [good]}, "E4", "S9")
+    yield case(
+        "one-good-of-64",
+        "The last of 64 signatures holds.",
+        base | {"signatures": [bad] * 63 + [good]},
+        "E4",
+        "S9",
+    )
     unknown = {"keyid": "x", "sig": b64(b"s" * 16_384), "publicKey": "ecdsa-sha2-nistp256 " + "A" * 16_364}
-    yield case("unknown-kind", "A signature of a kind nobody here knows is passed over.",
-               base | {"signatures": [unknown, {"sig": ""}, good]}, "E5", "E6", "S9")
-    yield case("stranger-too", "A stranger's sound signature beside the publisher's.",
-               base | {"signatures": [signature(MALLORY, payload), good]}, "S9")
+    yield case(
+        "unknown-kind",
+        "A signature of a kind nobody here knows is passed over.",
+        base | {"signatures": [unknown, {"sig": ""}, good]},
+        "E5",
+        "E6",
+        "S9",
+    )
+    yield case(
+        "stranger-too",
+        "A stranger's sound signature beside the publisher's.",
+        base | {"signatures": [signature(MALLORY, payload), good]},
+        "S9",
+    )
     yield case("twice", "The same key twice counts once.", base | {"signatures": [good, good]}, "S8")
-    yield case("empty-roots", "An empty list of roots is as none.", base | {"signatures": [good], "roots": []}, "E7")
+    yield case(
+        "empty-roots", "An empty list of roots is as none.", base | {"signatures": [good], "roots": []}, "E7"
+    )

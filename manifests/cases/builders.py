@@ -11,9 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 Json = dict[str, Any]
 
@@ -25,6 +28,9 @@ FILES = {
     "model.safetensors": bytes(range(256)) * 300,
     "sub/notes.md": b"# notes",
 }
+SIGNATURES = Path(__file__).resolve().parent / "ml-dsa-44-signatures.json"
+"""ML-DSA-44 signatures made once, by what they are over."""
+
 MEDIA_TYPE = "application/octet-stream"
 
 
@@ -162,3 +168,44 @@ def seal(payload: bytes, *keys: Key) -> Json:
 def to_bytes(envelope: object) -> bytes:
     """An envelope as it is stored."""
     return compact(envelope) + b"\n"
+
+
+@dataclass(frozen=True)
+class MlDsaKey:
+    """An ML-DSA-44 TEST key that follows from one number."""
+
+    number: int
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The public half (1,312 bytes)."""
+        return self._private.public_key().public_bytes_raw()
+
+    @property
+    def line(self) -> str:
+        """The public half in one line."""
+        return key_line("ml-dsa-44", wire("ml-dsa-44", self.raw))
+
+    @property
+    def fingerprint(self) -> str:
+        """`SHA256:…`."""
+        return fingerprint(wire("ml-dsa-44", self.raw))
+
+    def sign(self, message: bytes, context: bytes = b"") -> bytes:
+        """A signature (2,420 bytes): the one that was kept, since signing gives another one each time."""
+        name = hashlib.sha256(b"%d %s %s" % (self.number, context, message)).hexdigest()
+        kept = json.loads(SIGNATURES.read_bytes()) if SIGNATURES.exists() else {}
+        if name not in kept:
+            kept[name] = b64(self._private.sign(message, context or None))
+            SIGNATURES.write_bytes(json.dumps(kept, indent=0, sort_keys=True).encode() + b"\n")
+        sig = base64.b64decode(kept[name])
+        self._private.public_key().verify(sig, message, context or None)
+        return sig
+
+    def private_file(self) -> bytes:
+        """The private half as a PKCS #8 file in PEM, unencrypted."""
+        return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    @property
+    def _private(self) -> mldsa.MLDSA44PrivateKey:
+        return mldsa.MLDSA44PrivateKey.from_seed_bytes(bytes([self.number]) * 32)

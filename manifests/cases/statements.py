@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builders import Json, file_entry, subject_of
-from cases import ALICE, Case, Change, both, changed, drop, put, renamed, signed
-from cases_valid import full
+from cases.builders import Json, file_entry, subject_of
+from cases.case import ALICE, Case, Change, both, changed, drop, put, signed
+from cases.valid import full
 
 FILES = "predicate.files"
 DIGEST = "11" * 32
@@ -18,7 +18,9 @@ def statement_cases() -> Iterator[Case]:
         yield _case(name, about, change, "manifest", field, *schema)
     for name, about, change, field in UNSUPPORTED:
         yield _case(name, about, change, "unsupported", field, True)
-    yield Case("M1-list", "A list of statements.", signed([full()]), ("M1",), error="manifest", field="", schema=True)  # type: ignore[arg-type]
+    yield Case(
+        "M1-list", "A list of statements.", signed([full()]), ("M1",), error="manifest", field="", schema=True
+    )  # type: ignore[arg-type]
     for name, about, where, text in PLACES:
         yield _case(name, about, put(where, text), "unsafe_path", None, True)
 
