@@ -22,7 +22,7 @@ def json_cases() -> Iterator[Case]:
     twice = b'{"payloadType":"text/plain",'
     for name, about, data, schema in (
         ("J2-byte-order-mark", "A byte order mark in front.", b"\xef\xbb\xbf" + plain, None),
-        ("J2-utf-16", "UTF-16.", plain.decode().encode("utf-16-le"), None),
+        ("J2-utf-16", "UTF-16.", b"\xff\xfe" + plain.decode().encode("utf-16-le"), None),
         (
             "J2-bad-utf-8",
             "A byte that is no UTF-8, in a field that is ignored.",

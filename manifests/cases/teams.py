@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cases.builders import Json, Key, b64, compact, seal, statement, to_bytes
-from cases.case import ALICE, MALLORY, Case, Change, put
+from cases.case import ALICE, MALLORY, Case, Change, drop, put
 
 ANN, BEN, CLEO, DAN = (Key(number) for number in (11, 12, 13, 14))
 
@@ -221,7 +221,7 @@ def team_cases() -> Iterator[Case]:
     )
     doubled = copy.deepcopy(root(1, (ANN, BEN, CLEO), 2, (ANN,)))
     doubled["signatures"] *= 2
-    yield bad("R4-first-by-one-twice", "The same signature twice.", under(doubled))
+    yield bad("R2-signature-twice", "Two signatures under one key id.", under(doubled))
     yield bad(
         "R4-not-by-the-one-before",
         "Root 2 is signed by its own keys alone.",
@@ -283,6 +283,12 @@ def team_cases() -> Iterator[Case]:
         team_envelope(team_statement((ANN,), 1), [FIRST], ANN, BEN),
         "threshold",
     )
+    yield bad(
+        "R7-strangers",
+        "Two strangers, whom the statement names.",
+        team_envelope(team_statement((MALLORY, DAN), 1), [FIRST], MALLORY, DAN),
+        "changed_publisher",
+    )
     twice = team_envelope(UNDER_FIRST, [FIRST], ANN)
     yield bad(
         "S8-same-key-twice",
@@ -319,6 +325,9 @@ ROOT_CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
     ("threshold-zero", "A threshold of 0.", put("roles.targets.threshold", 0)),
     ("threshold-too-high", "A threshold that cannot be met.", put("roles.targets.threshold", 4)),
     ("unknown-keyid", "A role with a key that is not in the root.", put("roles.targets.keyids.0", "00" * 32)),
+    ("no-expiry", "A root without `expires`.", drop("expires")),
+    ("spec-version-2", "A root of a later TUF.", put("spec_version", "2.0.0")),
+    ("no-timestamp-role", "A root without one of TUF's four roles.", drop("roles.timestamp")),
     ("other-scheme", "A key of another kind.", _swap_scheme),
     ("same-key-twice", "One key under two ids, which would count twice.", _same_key_twice),
 ]  # fmt: skip
