@@ -153,7 +153,7 @@ def _signature_cases() -> Iterator[Case]:
     payload = compact(document)
 
     def case(name: str, about: str, envelope: Json, *rules: str, **facts: object) -> Case:
-        return _case(name, about, document, *rules, data=to_bytes(envelope), **facts)
+        return _case(name, about, document, *rules, canonical=True, data=to_bytes(envelope), **facts)
 
     good = signature(ALICE, payload)
     lone = {"sig": good["sig"]}

@@ -8,8 +8,12 @@ from weightshare.errors import ManifestError
 from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.units import MAX_JSON_INTEGER
 
-_MAX_TEXT = 500
-_MAX_ITEMS = 10_000
+MAX_TEXT = 500
+"""Characters."""
+
+MAX_ITEMS = 10_000
+"""Entries of a list of which nothing else is said."""
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,12 +49,12 @@ class Fields:
         """A field that is an object."""
         return Fields(self.get(key), self.at(key))
 
-    def children(self, key: str, limit: int = _MAX_ITEMS) -> list[Fields]:
+    def children(self, key: str, limit: int = MAX_ITEMS) -> list[Fields]:
         """A field that is a list of objects; absent is empty."""
         where = self.at(key)
         return [Fields(item, where, index) for index, item in enumerate(self._items(key, limit))]
 
-    def text(self, key: str, default: str | None = None, limit: int = _MAX_TEXT) -> str:
+    def text(self, key: str, default: str | None = None, limit: int = MAX_TEXT) -> str:
         """A field that is a text to show."""
         value = self.value.get(key, default)
         return _shown(value, self.at(key), limit)
@@ -62,16 +66,16 @@ class Fields:
             raise field_error(self.at(key), "a text is expected")
         return value
 
-    def texts(self, key: str, limit: int = _MAX_ITEMS) -> tuple[str, ...]:
+    def texts(self, key: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
         """A field that is a list of texts to show; absent is empty."""
         return tuple(
-            _shown(item, f"{self.at(key)}[{i}]", _MAX_TEXT) for i, item in enumerate(self._items(key, limit))
+            _shown(item, f"{self.at(key)}[{i}]", MAX_TEXT) for i, item in enumerate(self._items(key, limit))
         )
 
     def matching(self, key: str, pattern: re.Pattern[str], expected: str, default: str | None = None) -> str:
         """A text of a certain form; the pattern allows no character that must not be shown."""
         value = self.value.get(key, default)
-        if isinstance(value, str) and len(value) <= _MAX_TEXT and pattern.fullmatch(value):
+        if isinstance(value, str) and len(value) <= MAX_TEXT and pattern.fullmatch(value):
             return value
         shown = self.text(key, default)
         raise field_error(self.at(key), f"{quoted(shown)}, where {expected} is expected")
