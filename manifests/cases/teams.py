@@ -212,6 +212,7 @@ def team_cases() -> Iterator[Case]:
     )
     yield bad("R2-not-json", "A root that is no JSON.", under(b"root"))
     yield bad("R3-begins-with-2", "The first root is missing.", under(NEXT))
+    yield bad("R3-first-twice", "The first root comes twice.", under(FIRST, FIRST))
     skipped = root(3, (ANN, CLEO, DAN), 2, (ANN, CLEO, DAN))
     yield bad("R3-skips-2", "Root 3 behind root 1.", under(FIRST, skipped))
     yield bad(
