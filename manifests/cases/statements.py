@@ -30,7 +30,7 @@ def path_cases() -> Iterator[Case]:
     for name, about, path, schema in PATHS:
         yield _case(name, about, _alone(path), "unsafe_path", None, schema)
     for name, about, paths in SETS:
-        yield _case(name, about, _files(*paths), "unsafe_path", None, name.startswith("P13"))
+        yield _case(name, about, _files(*paths), "unsafe_path", None, name in SETS_A_SCHEMA_REFUSES)
 
 
 def _case(name: str, about: str, change: Change, error: str, field: str | None, schema: bool = True) -> Case:
@@ -198,6 +198,8 @@ PLACES = [
     ("M22-device", "A torrent named like a Windows device.", "predicate.torrent.name", "nul.7b"),
 ]
 
+LONG = "/".join(["x" * 255] * 3) + "/" + "x" * 248 + "/"
+
 PATHS = [
     ("P1-empty", "An empty path.", "", True),
     ("P1-1025-bytes", "A path of 1,025 bytes.", "/".join(["x" * 255] * 4) + "/y", True),
@@ -237,7 +239,27 @@ PATHS = [
     ("P13-manifest-in-capitals", "The same in other letters.", "WeightShare.JSON", True),
 ]  # fmt: skip
 
+SETS_A_SCHEMA_REFUSES = {
+    "P1-longer-in-a-known-folder",
+    "P2-absolute-among-others",
+    "P5-upwards-in-a-known-folder",
+    "P10-device-in-a-known-folder",
+    "P13-folder-named-so",
+}
 SETS = [
+    (
+        "P1-longer-in-a-known-folder",
+        "A path of 1,025 bytes in a folder that an earlier path stands in.",
+        (LONG + "a", LONG + "b" * 10),
+    ),
+    ("P2-absolute-among-others", "An absolute path behind one that is not.", ("!", "/etc")),
+    (
+        "P4-256-bytes-in-a-known-folder",
+        "A part of 256 bytes behind a sound one.",
+        ("a/a", "a/" + "\u00e9" * 128),
+    ),
+    ("P5-upwards-in-a-known-folder", "A path that leads upwards, behind one that does not.", ("a/!", "a/..")),
+    ("P10-device-in-a-known-folder", "A Windows device behind a sound name.", ("a/a", "a/nul")),
     ("P11-twice", "The same path twice.", ("a", "a")),
     ("P11-case-twins", "Two names that differ in case.", ("README.md", "readme.md")),
     ("P11-sharp-s", "Two names that full case folding makes one.", ("STRASSE", "stra\u00dfe")),

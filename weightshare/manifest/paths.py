@@ -15,6 +15,8 @@ from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.units import MAX_PART, MAX_PATH, MAX_PATH_DEPTH
 
 _FORBIDDEN = re.compile(r'[\\:*?"<>|]')
+_PLAIN = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]")
+_DEVICE = "a part is a Windows device name"
 _DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
     | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
@@ -51,13 +53,24 @@ def check_paths(paths: Iterable[str]) -> None:
     """
     files: dict[str, str] = {}
     folders: dict[str, tuple[str, str]] = {}
+    seen: set[str] = set()
     for path in paths:
-        check_path(path)
+        folder, _, name = path.rpartition("/")
+        # A folder that was seen had its parts, its depth and its spelling looked at with an earlier path.
+        if folder in seen:
+            reason = f"longer than {MAX_PATH} bytes" if _longer(path, MAX_PATH) else _part_problem(name)
+            if reason is not None:
+                raise _unsafe(path, reason)
+        else:
+            check_path(path)
         key = fold(path)
         if key in files:
             raise _unsafe(path, f"the same name as {quoted(files[key])} on systems that ignore case")
         files[key] = path
-        folder = path.rpartition("/")[0]
+        if folder in seen:
+            continue
+        if folder:  # the root is none: `/x` lies in it no less than `x` does
+            seen.add(folder)
         while folder:
             known = folders.setdefault(fold(folder), (folder, path))
             if known[0] != folder:
@@ -108,6 +121,10 @@ def _path_problem(path: str) -> str | None:
 
 
 def _part_problem(part: str) -> str | None:
+    if len(part) <= MAX_PART and _PLAIN.fullmatch(
+        part
+    ):  # most are; the rules below find nothing else in them
+        return _DEVICE if _is_device(part) else None
     if not part:
         return "a part is empty"
     if part in (".", ".."):
@@ -126,6 +143,8 @@ def _part_problem(part: str) -> str | None:
         return "a part ends in a dot or a space"
     if not unicodedata.is_normalized("NFC", part):
         return "it is not in Unicode form NFC"
-    if part.partition(".")[0].rstrip(" ").upper() in _DEVICES:
-        return "a part is a Windows device name"
-    return None
+    return _DEVICE if _is_device(part) else None
+
+
+def _is_device(part: str) -> bool:
+    return part.partition(".")[0].rstrip(" ").upper() in _DEVICES
