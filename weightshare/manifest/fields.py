@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from weightshare.errors import ManifestError
 from weightshare.manifest.text import quoted, unsafe_character
@@ -49,10 +50,11 @@ class Fields:
         """A field that is an object."""
         return Fields(self.get(key), self.at(key))
 
-    def children(self, key: str, limit: int = MAX_ITEMS) -> list[Fields]:
-        """A field that is a list of objects; absent is empty."""
+    def children(self, key: str, limit: int = MAX_ITEMS) -> Iterator[Fields]:
+        """A field that is a list of objects, one after the other; absent is empty."""
         where = self.at(key)
-        return [Fields(item, where, index) for index, item in enumerate(self._items(key, limit))]
+        for index, item in enumerate(self.items(key, limit)):
+            yield Fields(item, where, index)
 
     def text(self, key: str, default: str | None = None, limit: int = MAX_TEXT) -> str:
         """A field that is a text to show."""
@@ -69,7 +71,7 @@ class Fields:
     def texts(self, key: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
         """A field that is a list of texts to show; absent is empty."""
         return tuple(
-            _shown(item, f"{self.at(key)}[{i}]", MAX_TEXT) for i, item in enumerate(self._items(key, limit))
+            _shown(item, f"{self.at(key)}[{i}]", MAX_TEXT) for i, item in enumerate(self.items(key, limit))
         )
 
     def matching(self, key: str, pattern: re.Pattern[str], expected: str, default: str | None = None) -> str:
@@ -101,7 +103,8 @@ class Fields:
             return bytes.fromhex(value)
         return read_digest(value, self.at(key))
 
-    def _items(self, key: str, limit: int) -> list[object]:
+    def items(self, key: str, limit: int = MAX_ITEMS) -> list[object]:
+        """A field that is a list of whatever; absent is empty."""
         value = self.value.get(key, [])
         if not isinstance(value, list):
             raise field_error(self.at(key), "a list is expected")

@@ -81,7 +81,7 @@ def parse(payload: bytes) -> Manifest:
             field="predicate.critical",
         )
     files = tuple(_file(entry) for entry in predicate.children("files", MAX_FILES))
-    _check_files(files, root.children("subject", MAX_FILES))
+    _check_files(files, root)
     manifest = Manifest(
         files=files,
         publisher=_publisher(predicate.child("publisher")),
@@ -198,7 +198,7 @@ def _file(entry: Fields) -> FileEntry:
     )
 
 
-def _check_files(files: tuple[FileEntry, ...], subject: list[Fields]) -> None:
+def _check_files(files: tuple[FileEntry, ...], root: Fields) -> None:
     if not files:
         raise field_error("predicate.files", "it lists no file")
     # The manifest's own name is taken: it lies beside the files and cannot list itself.
@@ -208,18 +208,25 @@ def _check_files(files: tuple[FileEntry, ...], subject: list[Fields]) -> None:
         raise field_error("predicate.files", "they are not sorted by the UTF-8 bytes of their paths")
     if sum(entry.size for entry in files) > MAX_JSON_INTEGER:
         raise field_error("predicate.files", "the sizes add up past 2^53-1")
+    subject = root.items("subject", MAX_FILES)
     if len(subject) != len(files):
         raise field_error("subject", f"{len(subject)} entries for {len(files)} files")
-    expected = [{"name": entry.path, "digest": {"sha256": entry.sha256.hex()}} for entry in files]
-    if [
-        named.value for named in subject
-    ] == expected:  # at once; what has more fields is looked at one by one
-        return
-    for named, entry in zip(subject, files, strict=True):
-        if named.raw_text("name") != entry.path or named.child("digest").digest("sha256") != entry.sha256:
+    for index, entry in enumerate(files):
+        if not _names(subject[index], entry):
+            named = Fields(subject[index], "subject", index)
+            named.raw_text("name")
+            named.child("digest").digest("sha256")
             raise field_error(
                 named.where, f"it differs from `predicate.files`, which has {quoted(entry.path)}"
             )
+
+
+def _names(item: object, entry: FileEntry) -> bool:
+    """Whether an entry of `subject` has the name and digest of a file."""
+    if not isinstance(item, dict) or item.get("name") != entry.path:
+        return False
+    digest = item.get("digest")
+    return isinstance(digest, dict) and digest.get("sha256") == entry.sha256.hex()
 
 
 def _publisher(entry: Fields) -> Publisher:
