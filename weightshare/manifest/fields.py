@@ -50,8 +50,12 @@ class Fields:
         """A field that is an object."""
         return Fields(self.get(key), self.at(key))
 
-    def children(self, key: str, limit: int = MAX_ITEMS) -> Iterator[Fields]:
-        """A field that is a list of objects, one after the other; absent is empty."""
+    def children(self, key: str, limit: int = MAX_ITEMS) -> list[Fields]:
+        """A field that is a list of objects; absent is empty."""
+        return list(self.each(key, limit))
+
+    def each(self, key: str, limit: int = MAX_ITEMS) -> Iterator[Fields]:
+        """The same one after the other, for lists too long to have all of it at once."""
         where = self.at(key)
         for index, item in enumerate(self.items(key, limit)):
             yield Fields(item, where, index)

@@ -80,7 +80,7 @@ def parse(payload: bytes) -> Manifest:
             hint="Update weightshare.",
             field="predicate.critical",
         )
-    files = tuple(_file(entry) for entry in predicate.children("files", MAX_FILES))
+    files = tuple(_file(entry) for entry in predicate.each("files", MAX_FILES))
     _check_files(files, root)
     manifest = Manifest(
         files=files,
