@@ -23,7 +23,8 @@ from cases.hybrids import NOVA, SECOND, hybrid_cases, hybrid_example
 from cases.large import large_cases
 from cases.signatures import signature_cases
 from cases.statements import path_cases, statement_cases
-from cases.teams import ANN, BEN, CLEO, DAN, team_cases, team_example, team_identity
+from cases.team_builders import ANN, BEN, CLEO, DAN
+from cases.teams import team_cases, team_example, team_identity
 from cases.valid import valid_cases
 
 HERE = Path(__file__).resolve().parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cases.builders import Json, file_entry, subject_of
+from cases.builders import Json, compact, file_entry, seal, subject_of, to_bytes
 from cases.case import ALICE, Case, Change, both, changed, drop, put, signed
 from cases.valid import full
 
@@ -18,9 +18,8 @@ def statement_cases() -> Iterator[Case]:
         yield _case(name, about, change, "manifest", field, *schema)
     for name, about, change, field in UNSUPPORTED:
         yield _case(name, about, change, "unsupported", field, True)
-    yield Case(
-        "M1-list", "A list of statements.", signed([full()]), ("M1",), error="manifest", field="", schema=True
-    )  # type: ignore[arg-type]
+    listed = to_bytes(seal(compact([full()]), ALICE))
+    yield Case("M1-list", "A list of statements.", listed, ("M1",), error="manifest", field="", schema=True)
     for name, about, where, text in PLACES:
         yield _case(name, about, put(where, text), "unsafe_path", None, True)
 
