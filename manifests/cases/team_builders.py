@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 
 from cases.builders import Json, Key, b64, compact, seal, statement
@@ -56,7 +56,7 @@ def root(
         },
         "x-weightshare": {"name": "guild", "releases": []} | ours,
     }
-    signed = copy.deepcopy(signed)
+    signed = json.loads(compact(signed))  # so that no two of its parts are one object
     if change is not None:
         change(signed)
     return {"signed": signed, "signatures": [_root_signature(key, signed) for key in by]}

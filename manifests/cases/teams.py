@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cases.builders import Json, Key, compact, seal, to_bytes
-from cases.case import ALICE, MALLORY, Case, Change, drop, put
+from cases.case import ALICE, MALLORY, Case, drop, put
 from cases.team_builders import (
     ANN,
     BEN,
@@ -127,9 +127,6 @@ def team_cases() -> Iterator[Case]:
     def under(first: Json | bytes, *more: Json | bytes) -> Json:
         return team_envelope(UNDER_FIRST, (first, *more), ANN, BEN)
 
-    def broken(change: Change) -> Json:
-        return under(root(1, (ANN, BEN, CLEO), 2, (ANN, BEN), change))
-
     yield bad("R1-no-roots", "A team's release that brings no root.", seal(compact(UNDER_FIRST), ANN, BEN))
     yield bad(
         "R1-root-missing",
@@ -137,7 +134,8 @@ def team_cases() -> Iterator[Case]:
         team_envelope(UNDER_NEXT, [FIRST], ANN, CLEO),
     )
     for name, about, change in ROOT_CHANGES:
-        yield bad(f"R2-{name}", about, broken(change))
+        broken = root(1, (ANN, BEN, CLEO), 2, (ANN, BEN), change)
+        yield bad(f"R2-{name}", about, under(broken), known=[identity(broken)])
     text = root_file(FIRST)
     yield bad(
         "R2-duplicate-key",
