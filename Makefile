@@ -43,6 +43,7 @@ bench: $(READY)
 	$(BIN)/python bench/hash.py
 	$(BIN)/python bench/fetch.py
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/manifest.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,8 +19,11 @@ from weightshare.manifest.model import PAYLOAD_TYPE
 from weightshare.manifest.text import quoted
 from weightshare.units import MAX_ENVELOPE, MAX_ROOT, MAX_ROOTS, MAX_SIGNATURES
 
-_MAX_SIGNATURE = 16_384
-_MAX_KEY_LINE = 16_384
+MAX_SIGNATURE = 16_384
+"""Bytes, of whatever kind."""
+
+MAX_KEY_LINE = 16_384
+"""Characters of a public key in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +132,23 @@ def _signature(entry: object, index: int) -> Signature:
     public_key = entry.get("publicKey", "")
     if not isinstance(keyid, str):
         raise _error(f"{where}.keyid", "a text is expected")
-    if not isinstance(public_key, str) or len(public_key) > _MAX_KEY_LINE:
+    if not isinstance(public_key, str) or len(public_key) > MAX_KEY_LINE:
         raise _error(f"{where}.publicKey", "a one-line OpenSSH key is expected")
-    return Signature(keyid, _base64(entry.get("sig"), f"{where}.sig", _MAX_SIGNATURE), public_key)
+    return Signature(keyid, _base64(entry.get("sig"), f"{where}.sig", MAX_SIGNATURE), public_key)
 
 
 def _base64(value: object, where: str, limit: int) -> bytes:
     if not isinstance(value, str):
         raise _error(where, "a base64 text is expected")
     try:
-        decoded = base64.b64decode(value, validate=True)
+        decoded = base64.b64decode(value)
     except (binascii.Error, ValueError) as error:
         raise _error(where, "not base64") from error
     if len(decoded) > limit:
         raise _error(where, f"{len(decoded):,} bytes, {limit:,} at most")
+    # The decoder skips what is no base64; only the one canonical spelling comes back the same.
     if base64.b64encode(decoded).decode("ascii") != value:
-        raise _error(where, "base64 with stray bits at its end")
+        raise _error(where, "base64 with stray characters, or stray bits at its end")
     return decoded
 
 

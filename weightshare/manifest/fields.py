@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from weightshare.errors import ManifestError
 from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.units import MAX_JSON_INTEGER
 
-_MAX_TEXT = 500
-_MAX_ITEMS = 10_000
+MAX_TEXT = 500
+"""Characters."""
+
+MAX_ITEMS = 10_000
+"""Entries of a list of which nothing else is said."""
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class Fields:
     """A JSON object with the path that leads to it, so that every refusal can say where."""
 
-    def __init__(self, value: object, where: str) -> None:
+    __slots__ = ("_index", "_where", "value")
+
+    def __init__(self, value: object, where: str, index: int | None = None) -> None:
+        self._where, self._index = where, index
         if not isinstance(value, dict):
-            raise field_error(where, "an object is expected")
-        self._fields: dict[str, object] = value
-        self.where = where
+            raise field_error(self.where, "an object is expected")
+        self.value: dict[str, object] = value
+
+    @property
+    def where(self) -> str:
+        """The full name of this object; put together when asked for, which a sound manifest never does."""
+        return self._where if self._index is None else f"{self._where}[{self._index}]"
 
     def at(self, key: str) -> str:
         """The full name of a field."""
@@ -28,44 +40,51 @@ class Fields:
 
     def has(self, key: str) -> bool:
         """Whether the field is there."""
-        return key in self._fields
+        return key in self.value
 
     def get(self, key: str) -> object:
         """The field as it is, None if absent."""
-        return self._fields.get(key)
+        return self.value.get(key)
 
     def child(self, key: str) -> Fields:
         """A field that is an object."""
         return Fields(self.get(key), self.at(key))
 
-    def children(self, key: str, limit: int = _MAX_ITEMS) -> list[Fields]:
+    def children(self, key: str, limit: int = MAX_ITEMS) -> list[Fields]:
         """A field that is a list of objects; absent is empty."""
-        return [Fields(item, f"{self.at(key)}[{i}]") for i, item in enumerate(self._list(key, limit))]
+        return list(self.each(key, limit))
 
-    def text(self, key: str, default: str | None = None, limit: int = _MAX_TEXT) -> str:
+    def each(self, key: str, limit: int = MAX_ITEMS) -> Iterator[Fields]:
+        """The same one after the other, for lists too long to have all of it at once."""
+        where = self.at(key)
+        for index, item in enumerate(self.items(key, limit)):
+            yield Fields(item, where, index)
+
+    def text(self, key: str, default: str | None = None, limit: int = MAX_TEXT) -> str:
         """A field that is a text to show."""
-        value = self._fields.get(key, default)
+        value = self.value.get(key, default)
         return _shown(value, self.at(key), limit)
 
     def raw_text(self, key: str) -> str:
         """A text that `paths` checks by stricter rules, and refuses with its own error."""
-        value = self.get(key)
+        value = self.value.get(key)
         if not isinstance(value, str):
             raise field_error(self.at(key), "a text is expected")
         return value
 
-    def texts(self, key: str, limit: int = _MAX_ITEMS) -> tuple[str, ...]:
+    def texts(self, key: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
         """A field that is a list of texts to show; absent is empty."""
         return tuple(
-            _shown(item, f"{self.at(key)}[{i}]", _MAX_TEXT) for i, item in enumerate(self._list(key, limit))
+            _shown(item, f"{self.at(key)}[{i}]", MAX_TEXT) for i, item in enumerate(self.items(key, limit))
         )
 
     def matching(self, key: str, pattern: re.Pattern[str], expected: str, default: str | None = None) -> str:
-        """A text of a certain form."""
-        value = self.text(key, default)
-        if not pattern.fullmatch(value):
-            raise field_error(self.at(key), f"{quoted(value)}, where {expected} is expected")
-        return value
+        """A text of a certain form; the pattern allows no character that must not be shown."""
+        value = self.value.get(key, default)
+        if isinstance(value, str) and len(value) <= MAX_TEXT and pattern.fullmatch(value):
+            return value
+        shown = self.text(key, default)
+        raise field_error(self.at(key), f"{quoted(shown)}, where {expected} is expected")
 
     def integer(self, key: str) -> int:
         """An integer from 0 to 2^53-1."""
@@ -83,10 +102,14 @@ class Fields:
 
     def digest(self, key: str) -> bytes:
         """A SHA-256 in lower-case hex."""
-        return read_digest(self.get(key), self.at(key))
+        value = self.value.get(key)
+        if isinstance(value, str) and _HEX.fullmatch(value):
+            return bytes.fromhex(value)
+        return read_digest(value, self.at(key))
 
-    def _list(self, key: str, limit: int) -> list[object]:
-        value = self._fields.get(key, [])
+    def items(self, key: str, limit: int = MAX_ITEMS) -> list[object]:
+        """A field that is a list of whatever; absent is empty."""
+        value = self.value.get(key, [])
         if not isinstance(value, list):
             raise field_error(self.at(key), "a list is expected")
         if len(value) > limit:

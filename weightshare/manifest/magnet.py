@@ -22,9 +22,10 @@ MAX_LINK = 64 * 1024
 
 QUOTE_HINT = "Quote the link: the shell cuts an unquoted one at its first `&`."
 
-_V2 = re.compile(r"(?:1220)?([0-9a-f]{64})", re.IGNORECASE)
-_V1 = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
-_V1_BASE32 = re.compile(r"[a-z2-7]{32}", re.IGNORECASE)
+# ASCII, since the Kelvin sign is a `k` and the long s an `s` to a pattern that ignores case.
+_V2 = re.compile(r"(?:1220)?([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
+_V1 = re.compile(r"[0-9a-f]{40}", re.ASCII | re.IGNORECASE)
+_V1_BASE32 = re.compile(r"[a-z2-7]{32}", re.ASCII | re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,15})?\]")
 _BTMH, _BTIH = "urn:btmh:", "urn:btih:"
 _SCHEMES = {

@@ -16,9 +16,9 @@ from typing import TypeVar
 from weightshare.errors import UnsupportedError
 from weightshare.manifest import strict_json
 from weightshare.manifest.fields import Fields, field_error, read_digest
+from weightshare.manifest.file_list import read_files
 from weightshare.manifest.info import check_piece_length
 from weightshare.manifest.model import (
-    MANIFEST_NAME,
     PREDICATE_TYPE,
     STATEMENT_TYPE,
     Document,
@@ -34,7 +34,7 @@ from weightshare.manifest.model import (
 )
 from weightshare.manifest.paths import check_part, check_paths
 from weightshare.manifest.text import quoted, unsafe_character
-from weightshare.units import MAX_ENVELOPE, MAX_FILES, MAX_JSON_INTEGER, MAX_SIGNATURES
+from weightshare.units import MAX_ENVELOPE, MAX_SIGNATURES
 
 KNOWN_CRITICAL: frozenset[str] = frozenset()
 """Extensions this version understands and that a manifest may therefore call critical."""
@@ -48,8 +48,8 @@ FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]")
 _T = TypeVar("_T")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.IGNORECASE)
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+# Python's versions differ on 24:00:00, so the clock is spelt out here.
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
 
 
 def parse(payload: bytes) -> Manifest:
@@ -77,8 +77,7 @@ def parse(payload: bytes) -> Manifest:
             hint="Update weightshare.",
             field="predicate.critical",
         )
-    files = tuple(_file(entry) for entry in predicate.children("files", MAX_FILES))
-    _check_files(files, root.children("subject", MAX_FILES))
+    files = read_files(root, predicate)
     manifest = Manifest(
         files=files,
         publisher=_publisher(predicate.child("publisher")),
@@ -180,38 +179,6 @@ def _file_out(entry: FileEntry) -> dict[str, object]:
 
 def _maybe(parent: Fields, key: str, read: Callable[[Fields], _T]) -> _T | None:
     return read(parent.child(key)) if parent.has(key) else None
-
-
-def _file(entry: Fields) -> FileEntry:
-    size = entry.integer("size")
-    if (size > 0) != entry.has("piecesRoot"):
-        raise field_error(entry.at("piecesRoot"), "every file has one but an empty one")
-    return FileEntry(
-        path=entry.raw_text("path"),
-        size=size,
-        sha256=entry.digest("sha256"),
-        pieces_root=entry.digest("piecesRoot") if size else None,
-        media_type=entry.matching("mediaType", _MEDIA_TYPE, "a media type", "application/octet-stream"),
-    )
-
-
-def _check_files(files: tuple[FileEntry, ...], subject: list[Fields]) -> None:
-    if not files:
-        raise field_error("predicate.files", "it lists no file")
-    # The manifest's own name is taken: it lies beside the files and cannot list itself.
-    check_paths([*(entry.path for entry in files), MANIFEST_NAME])
-    keys = [entry.path.encode() for entry in files]
-    if keys != sorted(keys):
-        raise field_error("predicate.files", "they are not sorted by the UTF-8 bytes of their paths")
-    if sum(entry.size for entry in files) > MAX_JSON_INTEGER:
-        raise field_error("predicate.files", "the sizes add up past 2^53-1")
-    if len(subject) != len(files):
-        raise field_error("subject", f"{len(subject)} entries for {len(files)} files")
-    for named, entry in zip(subject, files, strict=True):
-        if named.raw_text("name") != entry.path or named.child("digest").digest("sha256") != entry.sha256:
-            raise field_error(
-                named.where, f"it differs from `predicate.files`, which has {quoted(entry.path)}"
-            )
 
 
 def _publisher(entry: Fields) -> Publisher:

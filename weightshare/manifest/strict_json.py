@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 
 from weightshare.errors import ManifestError
 from weightshare.manifest.text import quoted
@@ -17,8 +18,8 @@ from weightshare.units import MAX_JSON_DEPTH, MAX_JSON_INTEGER
 MAX_MARKS = 1_000_000
 """Strings, brackets and commas in one document; a release of 10,000 files has about 400,000."""
 
-# Strings are consumed whole, an unterminated one up to the end: possessive, hence linear on any input.
-_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_UNMARKED = bytes(set(range(256)) - set(b'"[]{},'))
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -75,17 +76,25 @@ class _RefusedError(Exception):
 
 
 def _scan(data: bytes, what: str) -> None:
-    depth = 0
-    for count, match in enumerate(_MARK.finditer(data), 1):
-        mark = data[match.start()]
-        if count > MAX_MARKS:
-            raise _error(what, f"more than {MAX_MARKS:,} strings, brackets and commas")
-        if mark in b"[{":
-            depth += 1
-            if depth > MAX_JSON_DEPTH:
-                raise _error(what, f"more than {MAX_JSON_DEPTH} levels deep")
-        elif mark in b"]}":
-            depth -= 1
+    """Count and measure before anything is built: a few passes over the bytes, whatever they hold."""
+    # Escapes stand in strings only; without them, every other stretch between quotes is outside of any string.
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+    marks = plain.translate(_ONE_KIND, _UNMARKED)
+    strings = (marks.count(b'"') + 1) // 2
+    outside = b"".join(marks.split(b'"')[::2]) if strings <= MAX_MARKS else b""
+    if strings + len(outside) > MAX_MARKS:
+        raise _error(what, f"more than {MAX_MARKS:,} strings, brackets and commas")
+    brackets = left = outside.replace(b",", b"")
+    # Each round takes the innermost level away, so what is sound and shallow is gone by then.
+    for _ in range(MAX_JSON_DEPTH):
+        left = left.replace(b"[]", b"")
+    if left and _depth(brackets) > MAX_JSON_DEPTH:
+        raise _error(what, f"more than {MAX_JSON_DEPTH} levels deep")
+
+
+def _depth(brackets: bytes) -> int:
+    """How deep a parser gets at most, whether or not the brackets match."""
+    return max(accumulate(1 if bracket == ord("[") else -1 for bracket in brackets))
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -100,9 +109,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 17 or abs(int(text)) > MAX_JSON_INTEGER:
+    if len(text) > 17 or not -MAX_JSON_INTEGER <= (value := int(text)) <= MAX_JSON_INTEGER:
         raise _RefusedError(f"the integer {quoted(text, 24)} is past 2^53-1")
-    return int(text)
+    return value
 
 
 def _whole_float(text: str) -> object:

@@ -61,7 +61,10 @@ def start(files: Sequence[bytes]) -> Team:
     if first.version != 1:
         raise TeamRootError(f"A team's roots begin with version 1, not {first.version}.")
     _verify(metadata, metadata, 1)
-    return follow(Team(identity(first), (first,)), files[1:])
+    team = follow(Team(identity(first), (first,)), files[1:])
+    if team.version != len(files):
+        raise TeamRootError("A team's roots are versions 1, 2, 3…, each once and in this order.")
+    return team
 
 
 def identity(first: Root) -> str:

@@ -118,6 +118,8 @@ BAD = {
     LINK.replace("1220", "1114"): "is damaged",
     f"magnet:?xt=urn:btmh:{'ab' * 32}": "is damaged",
     "magnet:?xt=urn:btih:xyz": "is damaged",
+    "magnet:?xt=urn:btih:" + "\u212a" * 32: "is damaged",
+    "magnet:?xt=urn:btih:" + "\u017f" * 32: "is damaged",
     f"{LINK}&xt=urn:btmh:1220{'cd' * 32}": "two different torrents",
     f"magnet:?xt=urn:btih:{'cd' * 20}&xt=urn:btih:{'ab' * 20}": "two different torrents",
     f"{LINK}&dn=%ff": "not UTF-8",

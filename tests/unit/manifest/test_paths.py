@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weightshare.errors import UnsafePathError
 from weightshare.manifest import kinds
@@ -102,6 +104,58 @@ def test_paths_that_collide_somewhere_are_refused(paths: list[str]) -> None:
 
 def test_paths_that_do_not_collide_pass() -> None:
     check_paths(["a/b/c", "a/b/d", "a/e/f", "ab", "b/a"])
+
+
+PIECES = st.sampled_from(
+    [
+        "a",
+        "b",
+        "A",
+        ".",
+        "..",
+        "",
+        "é",
+        "e\u0301",
+        "nul",
+        "NUL.x",
+        "a.",
+        "a ",
+        "x" * 255,
+        "x" * 256,
+        "ß",
+        "ss",
+        "\x1b",
+        ":",
+    ]
+)
+TREES = st.lists(st.lists(PIECES, min_size=1, max_size=5).map("/".join), max_size=6)
+
+
+@given(TREES)
+def test_a_path_is_refused_wherever_it_stands(paths: list[str]) -> None:
+    for path in paths:
+        try:
+            check_path(path)
+        except UnsafePathError:
+            with pytest.raises(UnsafePathError):
+                check_paths(paths)
+
+
+@given(TREES)
+def test_the_order_of_paths_does_not_matter(paths: list[str]) -> None:
+    def refused(order: list[str]) -> bool:
+        try:
+            check_paths(order)
+        except UnsafePathError:
+            return True
+        return False
+
+    assert refused(paths) == refused(paths[::-1])
+
+
+def test_an_absolute_path_is_refused_behind_one_that_is_not() -> None:
+    with pytest.raises(UnsafePathError, match="absolute"):
+        check_paths(["x", "/y"])
 
 
 def test_a_part_holds_no_slash() -> None:

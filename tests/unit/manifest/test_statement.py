@@ -141,6 +141,8 @@ def test_unknown_fields_are_ignored() -> None:
     plain = _read(copy.deepcopy(document))
     document["predicate"]["later"] = {"x": 1}
     document["predicate"]["files"][0]["blake3"] = "x"
+    document["subject"][0]["uri"] = "x"
+    document["subject"][1]["digest"]["md5"] = "x"
     document["also"] = 1
     assert _read(document) == plain
 
@@ -211,6 +213,10 @@ BAD: dict[str, tuple[Change, str]] = {
     "no root": (_drop("files", 0, "piecesRoot"), "predicate.files[0].piecesRoot"),
     "root of an empty file": (_set("files", 1, "piecesRoot", "a" * 64), "predicate.files[1].piecesRoot"),
     "media type": (_set("files", 0, "mediaType", "x"), "predicate.files[0].mediaType"),
+    "media type with a Kelvin sign": (
+        _set("files", 0, "mediaType", "text/\u212aelvin"),
+        "predicate.files[0].mediaType",
+    ),
     "publisher's name": (_set("publisher", "name", "a b"), "predicate.publisher.name"),
     "publisher's look-alike": (_set("publisher", "name", "\u0430cme"), "predicate.publisher.name"),
     "publisher's escape": (_set("publisher", "name", "a\x1b[2J"), "predicate.publisher.name"),
@@ -236,6 +242,11 @@ BAD: dict[str, tuple[Change, str]] = {
     "sequence negative": (_set("model", "sequence", -1), "predicate.model.sequence"),
     "released without a zone": (_set("model", "released", "2026-11-22T10:00:00"), "predicate.model.released"),
     "released in no month": (_set("model", "released", "2026-13-22T10:00:00Z"), "predicate.model.released"),
+    "released at 24:00": (_set("model", "released", "2026-11-22T24:00:00Z"), "predicate.model.released"),
+    "released in a leap second": (
+        _set("model", "released", "2026-12-31T23:59:60Z"),
+        "predicate.model.released",
+    ),
     "summary of two lines": (_set("model", "summary", "a\nb"), "predicate.model.summary"),
     "summary with an override": (_set("model", "summary", "a\u202eb"), "predicate.model.summary"),
     "summary too long": (_set("model", "summary", "x" * 501), "predicate.model.summary"),

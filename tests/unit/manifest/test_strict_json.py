@@ -53,6 +53,11 @@ BAD = {
     b"[" * 33 + b"]" * 33: "32 levels",
     b'{"a":' * 33 + b"1" + b"}" * 33: "32 levels",
     b'["' + b"x" * MIB + b'"]': "at most",
+    b'["\\\\",' + b"[" * 32 + b"]" * 33: "32 levels",
+    b'["\\\\\\"",' + b"[" * 32 + b"]" * 33: "32 levels",
+    b"]" + b"[" * 33: "Expecting value",
+    b"[" * 33: "32 levels",
+    b"[" * 33 + b"}" * 33: "32 levels",
 }
 
 
@@ -69,6 +74,8 @@ def test_refuses(data: bytes, problem: str) -> None:
         b'["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["]',
         b'["\\ud83d\\ude00"]',
         b'["\\\\ud800"]',
+        b'["\\"' + b"[" * 40 + b'", "\\\\"]',
+        b'["\\\\\\"' + b"[" * 40 + b'"]',
     ],
 )
 def test_accepts_what_only_looks_refused(data: bytes) -> None:
@@ -91,6 +98,18 @@ def test_accepts_what_only_looks_refused(data: bytes) -> None:
 )
 def test_bombs_are_refused_fast(data: bytes) -> None:
     with pytest.raises(ManifestError):
+        strict_json.loads(data, limit=16 * MIB, what="value")
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_million_strings_brackets_and_commas_are_the_most(extra: int) -> None:
+    strings, commas = strict_json.MAX_MARKS // 2 - 1, strict_json.MAX_MARKS // 2 - 2
+    data = b"[" + b",".join([b'""'] * (strings + extra)) + b"]"
+    assert 2 + strings + commas == strict_json.MAX_MARKS - 1
+    if extra:
+        with pytest.raises(ManifestError, match="more than 1,000,000"):
+            strict_json.loads(data, limit=16 * MIB, what="value")
+    else:
         strict_json.loads(data, limit=16 * MIB, what="value")
 
 

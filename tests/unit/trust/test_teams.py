@@ -264,6 +264,13 @@ def test_a_root_that_skips_a_version_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("order", [(0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)])
+def test_a_root_that_comes_twice_is_refused(order: tuple[int, ...]) -> None:
+    chain = (first(), rotated())
+    with pytest.raises(TeamRootError, match="each once and in this order"):
+        team(*(chain[index] for index in order))
+
+
 def test_a_root_for_another_name_does_not_follow() -> None:
     two = root((ALICE, BOB), 2, (ALICE, BOB), previous=ONE, name="nova")
     with pytest.raises(TeamRootError, match="is for nova, the one before for acme"):
