@@ -141,6 +141,17 @@ def test_a_security_devices_key_is_refused_before_any_passphrase(
             open_signer(line, home, never)
 
 
+def test_a_key_of_ones_own_comes_before_what_lies_in_the_working_folder(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = identity.new_key("acme", home=home)
+    work = tmp_path / "work"
+    (work / "acme").mkdir(parents=True)
+    (work / "acme.pub").write_text("no key at all\n")
+    monkeypatch.chdir(work)
+    assert open_signer("acme", home, never).public_key == made
+
+
 def test_names_in_the_home_folder(keys: Path, home: Home) -> None:
     with pytest.raises(KeyFileError, match="no key to sign with"):
         open_signer(None, home)

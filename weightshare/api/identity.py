@@ -73,12 +73,11 @@ def find_key(key: str | Path | None, home: Home) -> Path:
     """
     if key is not None:
         path = Path(key).expanduser()
-        for place in (path, home.keys / path) if len(path.parts) == 1 else (path,):
-            if place.exists():
+        places = (path, home.keys / path) if len(path.parts) == 1 else (path,)
+        # A key of one's own comes before a public half that somebody left here, and a folder is no key.
+        for place in (*places, *map(public_beside, places)):
+            if place is not None and place.exists() and not place.is_dir():
                 return place
-            public = public_beside(place)
-            if public is not None:
-                return public
         raise KeyFileError(
             f"There is no key {str(key)!r}, neither as a file nor in {home.keys}.",
             hint="`weightshare keys list` shows your keys, `weightshare keys new NAME` makes one.",

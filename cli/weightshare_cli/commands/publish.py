@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare.units import format_rate, format_size
+from weightshare.units import MIB, format_rate, format_size
 from weightshare_cli import options, output, progress, signing
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -307,7 +307,8 @@ def _check_call(directory: Path | None, name: str | None, *, prepare: bool, fini
 
 def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
     output.warn(made.warnings)
-    pace = f" ({format_rate(made.bytes / made.seconds)})" if made.seconds >= 0.1 else ""
+    # Of a small folder the time is that of the passphrase prompt, not of the hashing.
+    pace = f" ({format_rate(made.bytes / made.seconds)})" if made.bytes >= 64 * MIB else ""
     output.say(made.release)
     output.facts(
         [
