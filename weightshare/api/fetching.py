@@ -157,7 +157,7 @@ class _Fetch:
                 passed.info,
                 passed.decision.verified,
                 record,
-                self._store.folder(record),
+                self._store,
                 include=self._wish.include,
                 exclude=self._wish.exclude,
                 force=self._wish.force,

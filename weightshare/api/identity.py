@@ -75,7 +75,8 @@ def find_key(key: str | Path | None, home: Home) -> Path:
         path = Path(key).expanduser()
         places = (path, home.keys / path) if len(path.parts) == 1 else (path,)
         # A key of one's own comes before a public half that somebody left here, and a folder is no key.
-        for place in (*places, *map(public_beside, places)):
+        candidates: list[Path | None] = [*places, *(public_beside(place) for place in places)]
+        for place in candidates:
             if place is not None and place.exists() and not place.is_dir():
                 return place
         raise KeyFileError(

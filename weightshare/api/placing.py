@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from weightshare.api.reusing import reuse
 from weightshare.content.hashing import hash_files
 from weightshare.content.landing import clear_staging
 from weightshare.content.receipts import Receipt, load_receipts
-from weightshare.content.store import STAGING, Record
+from weightshare.content.store import STAGING, Record, Store
 from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
@@ -53,7 +54,7 @@ def plan_landing(
     info: Info,
     verified: VerifiedManifest,
     record: Record,
-    state: Path,
+    store: Store,
     *,
     include: Sequence[str],
     exclude: Sequence[str],
@@ -66,7 +67,7 @@ def plan_landing(
         info: the torrent.
         verified: the manifest that it matches.
         record: the release at its place.
-        state: the record's folder.
+        store: what is known of it, and of the other releases on this machine.
         include: globs; none means all files.
         exclude: globs, applied after `include`.
         force: replace files that stand in the way.
@@ -88,9 +89,15 @@ def plan_landing(
             hint="`weightshare inspect` lists the files; globs are matched against the whole path.",
         )
     staging = record.path / STAGING / record.info_hash_v2[:16]
+    state, has_staged = store.folder(record), (staging / info.name).exists()
     receipts, layers = _in_place(spans, info.piece_length, record, state, force=force, observe=observe)
     missing = tuple(span for span in spans if span.file.path not in receipts)
-    has_staged = (staging / info.name).exists()
+    # What an earlier run has begun is finished as it was begun.
+    fresh = [span for span in missing if not (staging / info.name / span.file.path).exists()]
+    reused = reuse(fresh, info.piece_length, record, store, staging, observe=observe)
+    receipts |= reused.receipts
+    layers |= reused.layers
+    missing = tuple(span for span in missing if span.file.path not in receipts)
     plan = Plan(
         missing,
         staging,

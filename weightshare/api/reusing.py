@@ -1,0 +1,164 @@
+"""Before the swarm is asked: files of a new release that another release on this machine has already.
+
+A file is the same if its pieces root is, whatever it is called. The root comes from a receipt, which only says where
+to look: the bytes are hashed again before the file gets its name.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from weightshare.content.bringing import Way, bring
+from weightshare.content.hashing import hash_files
+from weightshare.content.receipts import Receipt, load_receipts, save_receipts
+from weightshare.content.store import Record, Store
+from weightshare.errors import CheckpointError
+from weightshare.files import sync_folder
+from weightshare.manifest.pieces import Span
+from weightshare.progress import Observer
+from weightshare.units import MIB
+
+_FILE_MODE = 0o444
+_RESERVE = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """Files that were taken from other releases: proven, and under their final names.
+
+    Attributes:
+        receipts: by release path.
+        layers: their piece layers, by release path.
+    """
+
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    layers: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a file's bytes seem to be."""
+
+    record: Record
+    path: str
+
+    @property
+    def place(self) -> Path:
+        return self.record.path / self.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """A file in the staging folder, not yet proven."""
+
+    span: Span
+    source: _Source
+    staged: Path
+    way: Way
+
+
+def reuse(
+    spans: Sequence[Span],
+    piece_length: int,
+    record: Record,
+    store: Store,
+    staging: Path,
+    *,
+    observe: Observer,
+) -> Reused:
+    """Take what is here already into `record.path`. What cannot be taken is left to the swarm.
+
+    Args:
+        spans: the files that are missing.
+        piece_length: of the torrent, in bytes.
+        record: the release that they are for.
+        store: the releases on this machine.
+        staging: a folder on the destination's file system.
+        observe: told how the proof goes.
+    """
+    known = _by_root(store, record)
+    wanted = [
+        (span, known[span.file.pieces_root.hex()])
+        for span in spans
+        if span.file.pieces_root is not None
+        and span.file.pieces_root.hex() in known
+        and not (record.path / span.file.path).exists()
+    ]
+    if not wanted:
+        return Reused()
+    brought = [one for span, source in wanted if (one := _bring(span, source, record, store, staging))]
+    try:
+        return _prove(brought, piece_length, record, store, observe)
+    finally:
+        for one in brought:
+            one.staged.unlink(missing_ok=True)
+
+
+def _by_root(store: Store, record: Record) -> dict[str, _Source]:
+    """Where the files of all other releases are, by pieces root in hex."""
+    found: dict[str, _Source] = {}
+    for other in store.records():
+        if other.id != record.id:
+            for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
+                if receipt.root is not None:
+                    found.setdefault(receipt.root, _Source(other, path))
+    return found
+
+
+def _bring(span: Span, source: _Source, record: Record, store: Store, staging: Path) -> _Brought | None:
+    staged = staging / f"reused-{span.position}"
+    models = store.home.models
+    # A hard link is made only inside our own folder, where no user is told to edit anything.
+    may_link = models in record.path.parents and models in source.place.parents
+    with suppress(OSError):
+        found = source.place.lstat()
+        if source.place.is_symlink() or not source.place.is_file() or found.st_size != span.file.size:
+            return None
+        staging.mkdir(parents=True, exist_ok=True)
+        staged.unlink(missing_ok=True)
+        if shutil.disk_usage(staging).free < found.st_size + _RESERVE and not may_link:
+            return None
+        return _Brought(span, source, staged, bring(source.place, staged, may_link=may_link))
+    return None
+
+
+def _prove(
+    brought: Sequence[_Brought], piece_length: int, record: Record, store: Store, observe: Observer
+) -> Reused:
+    reused = Reused()
+    try:
+        hashes = hash_files(
+            [(one.staged, one.span.file.size) for one in brought], piece_length, hybrid=False, observe=observe
+        )
+    except CheckpointError:  # one of them changes under our hands; the swarm has them all
+        return reused
+    for one, found in zip(brought, hashes, strict=True):
+        root, path = one.span.file.pieces_root, one.span.file.path
+        if found.pieces_root != root:
+            continue
+        target = record.path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if one.way is not Way.LINK:
+            one.staged.chmod(_FILE_MODE)
+        one.staged.rename(target)
+        sync_folder(target.parent)
+        reused.receipts[path] = Receipt.of(target, root)
+        reused.layers[path] = found.piece_layer
+    for other, changed in _linked(brought, reused):
+        # A further link changes a file's status: what was just proven is still what the receipt is of.
+        place = store.folder(other) / "receipts.json"
+        save_receipts(place, {**load_receipts(place), **changed})
+    return reused
+
+
+def _linked(brought: Sequence[_Brought], reused: Reused) -> Iterator[tuple[Record, dict[str, Receipt]]]:
+    by_record: dict[str, tuple[Record, dict[str, Receipt]]] = {}
+    for one in brought:
+        if one.way is Way.LINK and one.span.file.path in reused.receipts:
+            changed = by_record.setdefault(one.source.record.id, (one.source.record, {}))[1]
+            changed[one.source.path] = Receipt.of(one.source.place, one.span.file.pieces_root)
+    yield from by_record.values()
