@@ -29,7 +29,7 @@ def sign(manifest: Manifest, signer: Signer, second: PostQuantumSigner | None = 
         KeyFileError: a signer is not among the publisher's keys, or its signature does not hold.
     """
     envelope = add_signature(unsigned(manifest), manifest.publisher, signer)
-    return envelope if second is None else add_second(envelope, manifest.publisher, second)
+    return envelope if second is None else add_signature(envelope, manifest.publisher, second)
 
 
 def unsigned(manifest: Manifest, roots: Iterable[bytes] = ()) -> Envelope:
@@ -46,47 +46,22 @@ def unsigned(manifest: Manifest, roots: Iterable[bytes] = ()) -> Envelope:
     return Envelope(PAYLOAD_TYPE, manifest.to_payload(), (), tuple(roots))
 
 
-def add_signature(envelope: Envelope, publisher: Publisher, signer: Signer) -> Envelope:
-    """The envelope with one more Ed25519 signature; one by the same key takes the place of the earlier.
+def add_signature(envelope: Envelope, publisher: Publisher, signer: Signer | PostQuantumSigner) -> Envelope:
+    """The envelope with one more signature; one by the same key takes the place of the earlier.
 
     Raises:
         KeyFileError: the signer is not among the publisher's keys, or its signature does not hold.
     """
     key = signer.public_key
-    _check_named(key.fingerprint, publisher)
-    signature = signer.sign(envelope.pae())
-    if not key.verify(signature, envelope.pae()):
-        raise _unsound(key.fingerprint)
-    # The comment is often an address of the maintainer's machine; it is nobody's business.
-    return _with(envelope, Signature(key.fingerprint, signature, PublicKey(key.raw).openssh))
-
-
-def add_second(envelope: Envelope, publisher: Publisher, signer: PostQuantumSigner) -> Envelope:
-    """The envelope with an ML-DSA-44 signature beside the others.
-
-    Raises:
-        KeyFileError: the signer is not among the publisher's keys, or its signature does not hold.
-    """
-    key = signer.public_key
-    _check_named(key.fingerprint, publisher)
-    signature = signer.sign(envelope.pae())
-    if not key.verify(signature, envelope.pae()):
-        raise _unsound(key.fingerprint)
-    return _with(envelope, Signature(key.fingerprint, signature, key.line))
-
-
-def _check_named(fingerprint: str, publisher: Publisher) -> None:
-    if fingerprint not in publisher.keys:
+    if key.fingerprint not in publisher.keys:
         raise KeyFileError(
-            f"The key {fingerprint} is not among the keys the manifest names for "
+            f"The key {key.fingerprint} is not among the keys the manifest names for "
             f"{publisher.name}: {', '.join(publisher.keys)}.",
         )
-
-
-def _with(envelope: Envelope, signature: Signature) -> Envelope:
-    others = tuple(other for other in envelope.signatures if other.public_key != signature.public_key)
-    return replace(envelope, signatures=(*others, signature))
-
-
-def _unsound(fingerprint: str) -> KeyFileError:
-    return KeyFileError(f"What signed for {fingerprint} gave a signature that does not hold.")
+    sig = signer.sign(envelope.pae())
+    if not key.verify(sig, envelope.pae()):
+        raise KeyFileError(f"What signed for {key.fingerprint} gave a signature that does not hold.")
+    # The comment is often an address of the maintainer's machine; it is nobody's business.
+    line = PublicKey(key.raw).openssh if isinstance(key, PublicKey) else key.line
+    others = tuple(other for other in envelope.signatures if other.public_key != line)
+    return replace(envelope, signatures=(*others, Signature(key.fingerprint, sig, line)))
