@@ -98,3 +98,42 @@ def test_a_release_whose_files_are_all_here_needs_no_peer_for_them(tmp_path: Pat
         two = fetch(user, second, "--peer", seeder.peer)
     assert two["received"] == {"swarm": 0, "hub": 0, "reused": second.size}
     assert_whole(Path(two["path"]), second)
+
+
+def test_a_dry_run_says_what_comes_from_where_and_does_nothing(
+    versions: tuple[Published, Published], tmp_path: Path
+) -> None:
+    first, second = versions
+    user = tmp_path / "user"
+    with seeding(first.home, "acme/m7b@1", "acme/m7b@2") as seeder:
+        fetch(user, first, "--peer", seeder.peer)
+        before = sorted(path for path in user.rglob("*"))
+        said = fetch(user, second, "--dry-run", "--peer", seeder.peer)
+        assert sorted(path for path in user.rglob("*")) == before
+        sources = {file["path"]: file["from"] for file in said["files"]}
+        assert sources == {
+            "b.safetensors": "peers",
+            "config.json": "peers",
+            "renamed.safetensors": "acme/m7b@1",
+        }
+        assert said["from_peers"] == second.size - len(SAME)
+        got = fetch(user, second, "--peer", seeder.peer)
+        assert got["received"]["swarm"] == said["from_peers"]
+        assert got["path"] == said["path"]
+        after = fetch(user, second, "--dry-run", "--peer", seeder.peer)
+    assert {file["from"] for file in after["files"]} == {"here"}
+    assert after["from_peers"] == 0
+
+
+def test_a_dry_run_goes_through_the_gate_and_remembers_nobody(
+    versions: tuple[Published, Published], tmp_path: Path
+) -> None:
+    first, _ = versions
+    user = tmp_path / "user"
+    user.mkdir()
+    with seeding(first.home, "acme/m7b@1") as seeder:
+        words = ("fetch", first.magnet, "--dry-run", "--peer", seeder.peer)
+        assert result(user, *words, status=3)["error"] == "unknown_publisher"
+        assert fetch(user, first, "--dry-run", "--peer", seeder.peer)["from_peers"] == first.size
+    assert result(user, "trust", "list")["publishers"] == []
+    assert result(user, "ls")["releases"] == []

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from weightshare.api.countersigning import Demand
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.placing import Plan, plan_landing
-from weightshare.api.results import Fetched, Received
+from weightshare.api.previewing import preview
+from weightshare.api.results import Fetched, Preview, Received
 from weightshare.api.sources import Target, resolve
 from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.journal import Journal
@@ -87,19 +89,82 @@ def fetch(
         StoreError: the disk or another process stands in the way; resumable.
     """
     began = time.monotonic()
-    home = home or Home.default()
-    reach = Network(network)
-    trustee = Trustee(home, trust, confirm)
-    place = Path(directory).expanduser().absolute() if directory is not None else None
-    mirrors = Demand.read(attestations, require_mirrors)
-    wish = Wish(place, tuple(include), tuple(exclude), allow_pickle, force, timeout, tuple(peers), mirrors)
-    target = resolve(source, reach)
-    job = _Fetch(home, trustee, wish, target, observe)
+    job = _job(
+        source,
+        directory,
+        How(
+            home=home,
+            trust=trust,
+            confirm=confirm,
+            include=include,
+            exclude=exclude,
+            allow_pickle=allow_pickle,
+            network=network,
+            peers=peers,
+            timeout=timeout,
+            attestations=attestations,
+            require_mirrors=require_mirrors,
+            observe=observe,
+        ),
+        force=force,
+    )
     whole = job.already_here(began)
     if whole is not None:
         return whole
-    with Session(network=reach, port=port, max_down=max_down, max_up=max_up) as session:
+    with Session(network=Network(network), port=port, max_down=max_down, max_up=max_up) as session:
         return job.run(session, began)
+
+
+class How(TypedDict, total=False):
+    """What `fetch` and `dry_run` have in common; see `fetch` for each."""
+
+    home: Home | None
+    trust: Sequence[str]
+    confirm: Confirm | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    allow_pickle: bool
+    network: str
+    port: int | None
+    peers: Sequence[Peer]
+    timeout: float
+    attestations: Sequence[str | Path]
+    require_mirrors: int
+    observe: Observer
+
+
+def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]) -> Preview:
+    """Go through the gate and say what `fetch` would bring, and from where; fetch nothing but the manifest.
+
+    Args:
+        source: a magnet link, a v2 info-hash, a `.torrent` or signed manifest by path or URL.
+        directory: the folder the files would land in; None chooses one in `home`.
+        **how: as for `fetch`.
+
+    Raises:
+        TrustError, IntegrityError, RefusedContentError: the gate refused.
+        NetworkError: metadata or manifest did not come in time.
+    """
+    job = _job(source, directory, how, force=False)
+    with Session(network=Network(how.get("network", Network.PUBLIC)), port=how.get("port")) as session:
+        return job.preview(session)
+
+
+def _job(source: str, directory: str | Path | None, how: How, *, force: bool) -> _Fetch:
+    home = how.get("home") or Home.default()
+    trustee = Trustee(home, how.get("trust", ()), how.get("confirm"))
+    wish = Wish(
+        directory=Path(directory).expanduser().absolute() if directory is not None else None,
+        include=tuple(how.get("include", ())),
+        exclude=tuple(how.get("exclude", ())),
+        allow_pickle=how.get("allow_pickle", False),
+        force=force,
+        timeout=how.get("timeout", 300.0),
+        peers=tuple(how.get("peers", ())),
+        mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
+    )
+    target = resolve(source, Network(how.get("network", Network.PUBLIC)))
+    return _Fetch(home, trustee, wish, target, how.get("observe", ignore))
 
 
 class _Fetch:
@@ -147,6 +212,15 @@ class _Fetch:
             with self._gate.live(session) as (live, transfer):
                 return self._bring(session, live, transfer, began)
         return self._bring(session, passed, None, began)
+
+    def preview(self, session: Session) -> Preview:
+        """What `run` would do; nothing is kept, not even a stranger's pin."""
+        record = self._record
+        passed = self._gate.offline(record) if record is not None else None
+        if passed is None:
+            with self._gate.live(session) as (live, _):
+                passed = live
+        return preview(passed, record or self._new_record(passed), self._store, self._wish)
 
     # ---- after the gate
 

@@ -78,17 +78,8 @@ def plan_landing(
         FileInTheWayError: a file that is not this release's stands where one must land.
         NoSpaceError: the disk is too small for what is missing.
     """
-    spans = [
-        span
-        for span in PieceMap(info).spans
-        if span.file.path != MANIFEST_NAME and _chosen(span.file.path, include, exclude)
-    ]
-    if not spans:
-        raise UsageError(
-            f"No file of {verified.release} is left by --include and --exclude.",
-            hint="`weightshare inspect` lists the files; globs are matched against the whole path.",
-        )
-    staging = record.path / STAGING / record.info_hash_v2[:16]
+    spans = chosen_spans(info, verified.release, include, exclude)
+    staging = staging_of(record)
     state, has_staged = store.folder(record), (staging / info.name).exists()
     receipts, layers = _in_place(spans, info.piece_length, record, state, force=force, observe=observe)
     missing = tuple(span for span in spans if span.file.path not in receipts)
@@ -113,6 +104,36 @@ def plan_landing(
             clear_staging(staging)
         raise
     return plan
+
+
+def staging_of(record: Record) -> Path:
+    """Where a release's files lie until they are proven."""
+    return record.path / STAGING / record.info_hash_v2[:16]
+
+
+def chosen_spans(info: Info, release: str, include: Sequence[str], exclude: Sequence[str]) -> list[Span]:
+    """The files that the user asked for.
+
+    Args:
+        info: the torrent.
+        release: what it is called, for the message.
+        include: globs; none means all files.
+        exclude: globs, applied after `include`.
+
+    Raises:
+        UsageError: the globs leave nothing.
+    """
+    spans = [
+        span
+        for span in PieceMap(info).spans
+        if span.file.path != MANIFEST_NAME and _chosen(span.file.path, include, exclude)
+    ]
+    if not spans:
+        raise UsageError(
+            f"No file of {release} is left by --include and --exclude.",
+            hint="`weightshare inspect` lists the files; globs are matched against the whole path.",
+        )
+    return spans
 
 
 def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

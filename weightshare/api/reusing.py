@@ -40,14 +40,15 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a file's bytes seem to be."""
+class Source:
+    """Where a file's bytes seem to be: a release on this machine, and the file's path in it."""
 
     record: Record
     path: str
 
     @property
     def place(self) -> Path:
+        """The file."""
         return self.record.path / self.path
 
 
@@ -56,7 +57,7 @@ class _Brought:
     """A file in the staging folder, not yet proven."""
 
     span: Span
-    source: _Source
+    source: Source
     staged: Path
     way: Way
 
@@ -80,14 +81,8 @@ def reuse(
         staging: a folder on the destination's file system.
         observe: told how the proof goes.
     """
-    known = _by_root(store, record)
-    wanted = [
-        (span, known[span.file.pieces_root.hex()])
-        for span in spans
-        if span.file.pieces_root is not None
-        and span.file.pieces_root.hex() in known
-        and not (record.path / span.file.path).exists()
-    ]
+    sources = sources_of(spans, record, store)
+    wanted = [(span, sources[span.file.path]) for span in spans if span.file.path in sources]
     if not wanted:
         return Reused()
     brought = [one for span, source in wanted if (one := _bring(span, source, record, store, staging))]
@@ -98,29 +93,46 @@ def reuse(
             one.staged.unlink(missing_ok=True)
 
 
-def _by_root(store: Store, record: Record) -> dict[str, _Source]:
+def sources_of(spans: Sequence[Span], record: Record, store: Store) -> dict[str, Source]:
+    """Where files of a release seem to be on this machine already, by release path.
+
+    Args:
+        spans: the files that are missing.
+        record: the release that they are for; what stands in its own folder is not looked at.
+        store: the releases on this machine.
+    """
+    known = _by_root(store, record)
+    found: dict[str, Source] = {}
+    for span in spans:
+        root = span.file.pieces_root
+        source = known.get(root.hex()) if root is not None else None
+        if source is None or (record.path / span.file.path).exists() or source.place.is_symlink():
+            continue
+        if source.place.is_file() and source.place.stat().st_size == span.file.size:
+            found[span.file.path] = source
+    return found
+
+
+def _by_root(store: Store, record: Record) -> dict[str, Source]:
     """Where the files of all other releases are, by pieces root in hex."""
-    found: dict[str, _Source] = {}
+    found: dict[str, Source] = {}
     for other in store.records():
         if other.id != record.id:
             for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
                 if receipt.root is not None:
-                    found.setdefault(receipt.root, _Source(other, path))
+                    found.setdefault(receipt.root, Source(other, path))
     return found
 
 
-def _bring(span: Span, source: _Source, record: Record, store: Store, staging: Path) -> _Brought | None:
+def _bring(span: Span, source: Source, record: Record, store: Store, staging: Path) -> _Brought | None:
     staged = staging / f"reused-{span.position}"
     models = store.home.models
     # A hard link is made only inside our own folder, where no user is told to edit anything.
     may_link = models in record.path.parents and models in source.place.parents
     with suppress(OSError):
-        found = source.place.lstat()
-        if source.place.is_symlink() or not source.place.is_file() or found.st_size != span.file.size:
-            return None
         staging.mkdir(parents=True, exist_ok=True)
         staged.unlink(missing_ok=True)
-        if shutil.disk_usage(staging).free < found.st_size + _RESERVE and not may_link:
+        if shutil.disk_usage(staging).free < span.file.size + _RESERVE and not may_link:
             return None
         return _Brought(span, source, staged, bring(source.place, staged, may_link=may_link))
     return None

@@ -15,7 +15,7 @@ from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, StrangerInfo
+    from weightshare.api.results import Fetched, Preview, StrangerInfo
 
 
 @click.command(
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
             "in a script, from a publisher not pinned before",
             "weightshare fetch 'magnet:?xt=…' --trust SHA256:…",
         ),
+        ("what would it bring, and from where?", "weightshare fetch 'magnet:?xt=…' --dry-run"),
         (
             "only if two mirrors that you know vouch for the bytes",
             "weightshare fetch 'magnet:?xt=…' --require-mirrors 2 \\\n"
@@ -66,6 +67,12 @@ if TYPE_CHECKING:
 @click.option(
     "--force", cls=options.Option, is_flag=True, help="Replace different files that stand in the way."
 )
+@click.option(
+    "--dry-run",
+    cls=options.Option,
+    is_flag=True,
+    help="Only say what would be fetched, and what is here already.",
+)
 @options.require_mirrors
 @options.attestations
 @options.network
@@ -85,6 +92,7 @@ def command(
     exclude: tuple[str, ...],
     allow_pickle: bool,
     force: bool,
+    dry_run: bool,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -103,7 +111,7 @@ def command(
     --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
     --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
     """
-    from weightshare.api.fetching import fetch
+    from weightshare.api import fetching
 
     with given(source) as source, progress.reporter(settings) as observe:
         asking = can_ask(settings)
@@ -112,30 +120,44 @@ def command(
             with observe.paused():
                 return _ask(stranger)
 
-        fetched = fetch(
-            source,
-            directory,
-            home=home_of(settings),
-            trust=trust,
-            confirm=confirm if asking else None,
-            include=include,
-            exclude=exclude,
-            allow_pickle=allow_pickle,
-            network=network,
-            port=port,
-            peers=peers,
-            max_down=max_down,
-            max_up=max_up,
-            timeout=timeout,
-            force=force,
-            attestations=attestations,
-            require_mirrors=require_mirrors,
-            observe=observe,
-        )
+        how: fetching.How = {
+            "home": home_of(settings),
+            "trust": trust,
+            "confirm": confirm if asking else None,
+            "include": include,
+            "exclude": exclude,
+            "allow_pickle": allow_pickle,
+            "network": network,
+            "port": port,
+            "peers": peers,
+            "timeout": timeout,
+            "attestations": attestations,
+            "require_mirrors": require_mirrors,
+            "observe": observe,
+        }
+        if dry_run:
+            preview = fetching.dry_run(source, directory, **how)
+            observe.stop()
+            _show_preview(preview, settings)
+            return
+        fetched = fetching.fetch(source, directory, max_down=max_down, max_up=max_up, force=force, **how)
     if settings.json:
         output.say_json(fetched.to_json())
         return
     _show(fetched, settings)
+
+
+def _show_preview(preview: Preview, settings: Settings) -> None:
+    if settings.json:
+        output.say_json(preview.to_json())
+        return
+    output.warn(preview.warnings)
+    output.say(f"{preview.release} by {output.who(preview.publisher, preview.publisher_name)}")
+    output.table(
+        [(format_size(file.size), file.source, file.path) for file in preview.files], right=(0,), indent="  "
+    )
+    output.say(f"{format_size(preview.from_peers)} of {format_size(preview.bytes)} from peers")
+    output.say(f"into {preview.path}")
 
 
 def _show(fetched: Fetched, settings: Settings) -> None:

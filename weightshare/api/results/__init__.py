@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from weightshare.api.results.fetching import Fetched, Received, StrangerInfo
+from weightshare.api.results.fetching import Fetched, Preview, PreviewedFile, Received, StrangerInfo
 from weightshare.api.results.inspecting import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
 from weightshare.api.results.publishing import Prepared, Published, Tally
@@ -22,6 +22,8 @@ __all__ = [
     "MirrorVouch",
     "OmsFacts",
     "Prepared",
+    "Preview",
+    "PreviewedFile",
     "Published",
     "Ran",
     "Received",

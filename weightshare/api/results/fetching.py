@@ -67,3 +67,55 @@ class StrangerInfo:
     bytes: int
     source: str = field(default="")
     team: str = field(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedFile:
+    """A file that a fetch would bring.
+
+    Attributes:
+        path: in the release.
+        size: bytes.
+        source: `peers`; `begun` by an earlier fetch; `here`, proven before; `in the way`, a file that would be
+            looked at; or the release on this machine that has it.
+    """
+
+    path: str
+    size: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a fetch would do."""
+
+    release: str
+    publisher: str
+    publisher_name: str | None
+    path: Path
+    files: tuple[PreviewedFile, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def from_peers(self) -> int:
+        """Bytes that would come from peers, those of files that an earlier fetch began counted whole."""
+        return sum(file.size for file in self.files if file.source in ("peers", "begun"))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON result."""
+        return {
+            "release": self.release,
+            "publisher": self.publisher,
+            "publisher_name": self.publisher_name,
+            "path": str(self.path),
+            "dry_run": True,
+            "bytes": self.bytes,
+            "from_peers": self.from_peers,
+            "files": [{"path": f.path, "size": f.size, "from": f.source} for f in self.files],
+            "warnings": list(self.warnings),
+        }
