@@ -1,0 +1,325 @@
+"""One fetch, step by step: what is here, the gate, the pieces, the proof, the final names."""
+
+from __future__ import annotations
+
+import errno
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from weightshare.api.drafting import hash_bytes
+from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.placing import Plan, plan_landing
+from weightshare.api.previewing import preview
+from weightshare.api.results import Fetched, Preview, Received
+from weightshare.api.sources import Target
+from weightshare.api.trusting import Trustee
+from weightshare.content.journal import Journal
+from weightshare.content.landing import Landing, clear_staging, staging_lock
+from weightshare.content.prover import Prover
+from weightshare.content.receipts import Receipt, load_receipts, save_receipts
+from weightshare.content.store import Home, Record, Store
+from weightshare.errors import DiskError, NoSpaceError
+from weightshare.files import sync_folder, write_atomically
+from weightshare.manifest.metainfo import HashedFile, Info, build_torrent
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.pieces import PieceMap
+from weightshare.progress import Observer, Phase, Progress
+from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.session import Peer, Session
+
+
+class FetchJob:
+    """One fetch, step by step."""
+
+    def __init__(self, home: Home, trustee: Trustee, wish: Wish, target: Target, observe: Observer) -> None:
+        self._home = home
+        self._store = Store(home)
+        self._trustee = trustee
+        self._wish = wish
+        self._target = target
+        self._observe = observe
+        self._gate = Gate(home, self._store, trustee, wish, target, observe)
+        self._record = self._earlier()
+
+    def already_here(self, began: float) -> Fetched | None:
+        """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
+        record = self._record
+        if record is None or not record.complete or self._wish.include or self._wish.exclude:
+            return None
+        receipts = load_receipts(self._store.folder(record) / "receipts.json")
+        passed = self._gate.offline(record)
+        files = passed.decision.verified.manifest.files if passed else ()
+        if passed is None or any(
+            entry.path not in receipts or not receipts[entry.path].still_holds(record.path / entry.path)
+            for entry in files
+        ):
+            return None
+        self._trustee.remember(passed.decision)
+        return self._result(
+            passed,
+            record,
+            sum(entry.size for entry in files),
+            len(files),
+            Received(reused=record.bytes),
+            began,
+        )
+
+    def run(self, session: Session, began: float) -> Fetched:
+        """Fetch what is not here yet."""
+        if self._record is not None and self._record.kind == "published":
+            self._record = None  # the user's own folder is never written to
+        passed = self._gate.offline(self._record) if self._record is not None else None
+        if passed is None:
+            with self._gate.live(session) as (live, transfer):
+                return self._bring(session, live, transfer, began)
+        return self._bring(session, passed, None, began)
+
+    def preview(self, session: Session) -> Preview:
+        """What `run` would do; nothing is kept, not even a stranger's pin."""
+        record = self._record
+        passed = self._gate.offline(record) if record is not None else None
+        if passed is None:
+            with self._gate.live(session) as (live, _):
+                passed = live
+        return preview(passed, record or self._new_record(passed), self._store, self._wish)
+
+    # ---- after the gate
+
+    def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
+        record = self._record or self._new_record(passed)
+        with self._store.lock(record), ExitStack() as stack:
+            plan = plan_landing(
+                passed.info,
+                passed.decision.verified,
+                record,
+                self._store,
+                include=self._wish.include,
+                exclude=self._wish.exclude,
+                force=self._wish.force,
+                observe=self._observe,
+            )
+            stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
+            self._store.keep(record, envelope=passed.decision.verified.envelope)
+            state = self._store.folder(record)
+            _write(state / "info", passed.info.raw)
+            self._trustee.remember(passed.decision)
+            prover = stack.enter_context(Prover(passed.info.piece_length))
+            journal = stack.enter_context(Journal(state / "pieces"))
+            landing = stack.enter_context(
+                Landing(
+                    PieceMap(passed.info),
+                    plan.spans,
+                    plan.staging / passed.info.name,
+                    prover,
+                    lambda data: _write(state / "resume", data),
+                    journal,
+                )
+            )
+            if not plan.has_staged:
+                journal.forget()
+            _make(plan.staging / passed.info.name)
+            swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
+            receipts = landing.promote(record.path)
+            return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
+
+    def _transfer(
+        self,
+        session: Session,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        state: Path,
+        live: Transfer | None,
+    ) -> int:
+        """Bring the planned files; returns the file bytes taken from the swarm."""
+        if not plan.spans:
+            return 0
+        unclean = state / "running"
+        thorough = unclean.exists()
+        unclean.touch()
+        # A connection that has idled at the gate has left its slow start and would crawl for a second: begin anew,
+        # with the peers that were found.
+        found: list[Peer] = []
+        if live is not None:
+            found = live.torrent.dialled()
+            session.remove(live.torrent)
+        _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
+        killed = thorough and plan.has_staged
+        # A hybrid's info dictionary has the hashes of all pieces, by which the engine can check them.
+        here = landing.recover(self._looked) if killed and not passed.info.hybrid else set()
+        torrent = session.add_info(
+            passed.info.raw,
+            plan.staging,
+            here=here,
+            wanted=[span.position for span in plan.spans],
+            fresh=not plan.has_staged,
+            resume=None if here else _read(state / "resume"),
+            peers=(*found, *self._target.magnet.peers, *self._wish.peers),
+        )
+        transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
+        transfer.check(plan.size, thorough=killed and not here)
+        try:
+            transfer.fetch(
+                passed.info,
+                [span.position for span in plan.spans],
+                landing,
+                trackers=self._target.magnet.trackers,
+                web_seeds=self._target.magnet.web_seeds,
+            )
+        except BaseException:
+            if transfer.suspend(landing):
+                unclean.unlink(missing_ok=True)
+            raise
+        received = transfer.received()
+        session.remove(transfer.torrent)
+        return received
+
+    def _looked(self, done: int, total: int) -> None:
+        self._observe(Progress(Phase.CHECKING, done, total))
+
+    def _finish(
+        self,
+        record: Record,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        receipts: dict[str, Receipt],
+        swarm_bytes: int,
+        began: float,
+    ) -> Fetched:
+        verified = passed.decision.verified
+        state = self._store.folder(record)
+        receipts = {**plan.receipts, **receipts}
+        layers = {**plan.layers, **{span.file.path: landing.layer(span.position) for span in plan.spans}}
+        complete = all(entry.path in receipts for entry in verified.manifest.files)
+        _place(verified.envelope, plan.staging / MANIFEST_NAME, record.path / MANIFEST_NAME)
+        save_receipts(state / "receipts.json", receipts)
+        torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
+        done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
+        self._store.keep(done, torrent=torrent)
+        staged = plan.staging / passed.info.name
+        (state / "resume").unlink(missing_ok=True)
+        if any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):
+            # An earlier run began other files. They stay, to be checked by the one that asks for them.
+            (state / "running").touch()
+        else:
+            clear_staging(plan.staging)
+            for name in ("running", "pieces"):
+                (state / name).unlink(missing_ok=True)
+        size = sum(span.file.size for span in plan.spans) + plan.reused
+        files = len(plan.spans) + len(plan.receipts)
+        reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
+        self._observe(Progress(Phase.FETCHING, size, size))
+        return self._result(passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began)
+
+    def _result(
+        self, passed: Passed, record: Record, size: int, files: int, received: Received, began: float
+    ) -> Fetched:
+        verified = passed.decision.verified
+        return Fetched(
+            release=verified.release,
+            publisher=verified.fingerprint,
+            publisher_name=verified.publisher_name,
+            path=record.path,
+            bytes=size,
+            files=files,
+            seconds=time.monotonic() - began,
+            received=received,
+            info_hash_v2=record.info_hash_v2,
+            complete=record.complete,
+            warnings=passed.warnings,
+            mirrors=passed.heard.mirrors,
+        )
+
+    # ---- where
+
+    def _earlier(self) -> Record | None:
+        """What an earlier run began or finished: in the folder named, or anywhere if none was."""
+        records = [
+            record
+            for record in self._store.of_hash(self._target.v2_hash.hex())
+            if self._wish.directory in (None, record.path)
+            and (record.kind == "fetched" or self._wish.directory is None)
+        ]
+        complete = [record for record in records if record.complete]
+        best = complete or records
+        return best[-1] if best else None
+
+    def _new_record(self, passed: Passed) -> Record:
+        verified = passed.decision.verified
+        model = verified.manifest.model
+        place = self._wish.directory
+        if place is None:
+            place = self._home.models / Path(*model.id.split("/")) / model.version
+            if any(other.info_hash_v2 != passed.info.v2_hash.hex() for other in self._store.at(place)):
+                place = place.with_name(f"{model.version}-{passed.info.v2_hash.hex()[:8]}")
+        return Record(
+            info_hash_v2=passed.info.v2_hash.hex(),
+            info_hash_v1=passed.info.v1_hash.hex() if passed.info.v1_hash else None,
+            release=verified.release,
+            publisher=verified.fingerprint,
+            kind="fetched",
+            path=place,
+            bytes=verified.manifest.size,
+            complete=False,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            trackers=self._target.magnet.trackers,
+            web_seeds=self._target.magnet.web_seeds,
+        )
+
+
+def _torrent(info: Info, layers: dict[str, bytes], envelope: bytes, target: Target) -> bytes:
+    """The release's `.torrent`, with the piece layers that were proven."""
+    files = [
+        HashedFile(file.path, file.size, file.pieces_root, layers.get(file.path, b""))
+        for file in info.files
+        if file.path != MANIFEST_NAME
+    ]
+    own = next(file for file in info.files if file.path == MANIFEST_NAME)
+    if own.size > info.piece_length:
+        files.append(hash_bytes(MANIFEST_NAME, envelope, info.piece_length))
+    return build_torrent(info.raw, files, trackers=target.magnet.trackers, web_seeds=target.magnet.web_seeds)
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _place(data: bytes, staged: Path, target: Path) -> None:
+    """Write a file by way of the staging folder, so that no half of it is ever beside the release's files."""
+    try:
+        write_atomically(staged, data, mode=0o444)
+        staged.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise _refused(target, error) from error
+
+
+def _refused(path: Path, error: OSError) -> DiskError | NoSpaceError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpaceError(
+            f"The disk is full: {path} could not be written.",
+            hint="Make space. What arrived is kept: the same command resumes.",
+            path=str(path),
+        )
+    return DiskError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        hint="Check the disk; the same command resumes.",
+        path=str(path),
+    )
