@@ -15,8 +15,6 @@ MAX_TEXT = 500
 MAX_ITEMS = 10_000
 """Entries of a list of which nothing else is said."""
 
-_HEX = re.compile(r"[0-9a-f]{64}")
-
 
 class Fields:
     """A JSON object with the path that leads to it, so that every refusal can say where."""
@@ -103,9 +101,7 @@ class Fields:
     def digest(self, key: str) -> bytes:
         """A SHA-256 in lower-case hex."""
         value = self.value.get(key)
-        if isinstance(value, str) and _HEX.fullmatch(value):
-            return bytes.fromhex(value)
-        return read_digest(value, self.at(key))
+        return _digest(value) or read_digest(value, self.at(key))
 
     def items(self, key: str, limit: int = MAX_ITEMS) -> list[object]:
         """A field that is a list of whatever; absent is empty."""
@@ -119,9 +115,21 @@ class Fields:
 
 def read_digest(value: object, where: str) -> bytes:
     """A SHA-256 in lower-case hex, as 32 bytes."""
-    if not isinstance(value, str) or not _HEX.fullmatch(value):
+    digest = _digest(value)
+    if digest is None:
         raise field_error(where, "64 lower-case hex digits are expected")
-    return bytes.fromhex(value)
+    return digest
+
+
+def _digest(value: object) -> bytes | None:
+    if not isinstance(value, str) or len(value) != 64:
+        return None
+    try:
+        digest = bytes.fromhex(value)
+    except ValueError:
+        return None
+    # It takes capitals and passes over spaces; only the one form comes back the same.
+    return digest if digest.hex() == value else None
 
 
 def _shown(value: object, where: str, limit: int) -> str:
