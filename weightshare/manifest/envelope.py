@@ -65,7 +65,7 @@ class Envelope:
     def pae(self) -> bytes:
         """The bytes that are signed: DSSE's pre-authentication encoding of type and payload."""
         kind = self.payload_type.encode("utf-8")
-        return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(self.payload), self.payload)
+        return b"DSSEv1 %d %s %d " % (len(kind), kind, len(self.payload)) + self.payload
 
     def to_bytes(self) -> bytes:
         """The JSON to store, ending in a line feed."""
@@ -141,13 +141,15 @@ def _base64(value: object, where: str, limit: int) -> bytes:
     if not isinstance(value, str):
         raise _error(where, "a base64 text is expected")
     try:
-        decoded = base64.b64decode(value)
+        decoded = binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise _error(where, "not base64") from error
     if len(decoded) > limit:
         raise _error(where, f"{len(decoded):,} bytes, {limit:,} at most")
-    # The decoder skips what is no base64; only the one canonical spelling comes back the same.
-    if base64.b64encode(decoded).decode("ascii") != value:
+    # Every character counted if the length is that of the bytes, and only the last group can hide unused bits.
+    last = len(decoded) - (len(decoded) % 3 or 3)
+    canonical = base64.b64encode(decoded[max(last, 0) :]).decode("ascii")
+    if len(value) != -(-len(decoded) // 3) * 4 or not value.endswith(canonical):
         raise _error(where, "base64 with stray characters, or stray bits at its end")
     return decoded
 

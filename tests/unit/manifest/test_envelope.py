@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -105,3 +106,18 @@ def test_a_sigstore_bundle_is_no_envelope() -> None:
     bundle = {"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "dsseEnvelope": _document()}
     with pytest.raises(ManifestError, match="payloadType"):
         Envelope.parse(json.dumps(bundle).encode())
+
+
+ALPHABET = st.sampled_from("AQgwBCDE+/=-_ \n*é")
+CANONICAL = re.compile(r"(?:[\w+/]{4})*(?:[\w+/][AQgw]==|[\w+/]{2}[AEIMQUYcgkosw048]=)?", re.ASCII)
+
+
+@given(st.text(ALPHABET, max_size=12) | st.binary(max_size=9).map(lambda raw: base64.b64encode(raw).decode()))
+def test_base64_has_one_spelling(text: str) -> None:
+    document = json.loads(Envelope(PAYLOAD_TYPE, b"", ()).to_bytes()) | {"payload": text}
+    try:
+        payload = Envelope.parse(json.dumps(document).encode()).payload
+    except ManifestError:
+        payload = None
+    assert (payload is not None) == ("_" not in text and CANONICAL.fullmatch(text) is not None)
+    assert payload is None or base64.b64encode(payload).decode() == text
