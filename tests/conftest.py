@@ -12,6 +12,10 @@ __all__ = ["minilm", "smollm2"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take Ctrl-C again where a shell ignores it for what it runs in the background: our children inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Take signals again that whoever started us ignores: a shell Ctrl-C for its background, `nohup` a hang-up.
+
+    Our children inherit that, and some tests are about how they end.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
