@@ -10,7 +10,7 @@ from shutil import which
 import pytest
 
 from tests.builders_releases import knows, pin, release, signer
-from tests.conformance.vectors import MANIFESTS, second_verifier
+from tests.conformance.vectors import MANIFESTS, second_verifier, short_verifier
 from weightshare.errors import (
     BadSignatureError,
     StrippedSignatureError,
@@ -106,9 +106,10 @@ def test_ssh_keygen_reads_the_keys_too(tmp_path: Path) -> None:
     assert shown.stdout.split()[:2] == (KEYS / "alice.pub").read_text().split()[:2]
 
 
-def test_the_second_verifier_accepts_them_by_their_publishers() -> None:
+def test_the_other_verifiers_accept_them_by_their_publishers() -> None:
     for name, called in (("solo", "acme"), ("hybrid", "nova"), ("team", "guild")):
         (known,) = KNOWN.named(called)
         key = known.key.openssh if known.key is not None else known.fingerprint
-        statement = second_verifier().verify(_envelope(name), [key], known.post_quantum)
-        assert statement["predicate"]["publisher"]["name"] == called
+        for verifier in (second_verifier(), short_verifier()):
+            statement = verifier.verify(_envelope(name), [key], known.post_quantum)
+            assert statement["predicate"]["publisher"]["name"] == called

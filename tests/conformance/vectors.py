@@ -1,10 +1,14 @@
-"""The format's vectors as tests see them, and the three that judge them: our gate, the schemas, the second verifier."""
+"""The format's vectors as tests see them, and the four that judge them.
+
+They are our gate, the schemas, the verifier that names the rule, and the short one.
+"""
 
 from __future__ import annotations
 
 import base64
 import importlib.util
 import json
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,12 +53,23 @@ class Vector:
         return base64.b64decode(json.loads(self.data)["payload"])
 
     def second_opinion(self) -> str:
-        """The rule by which the second verifier refuses it, empty if it does not."""
+        """The rule by which the verifier that names one refuses it, empty if it does not."""
         verifier = second_verifier()
         try:
             statement = verifier.verify(self.data, self.expect["known"], self.expect.get("post_quantum", ""))
         except verifier.Refused as refused:
             return str(refused.rule)
+        assert statement == json.loads(self.payload)
+        return ""
+
+    def short_opinion(self) -> str:
+        """Why the short verifier refuses it, empty if it does not."""
+        try:
+            statement = short_verifier().verify(
+                self.data, self.expect["known"], self.expect.get("post_quantum", "")
+            )
+        except ValueError as reason:
+            return str(reason)
         assert statement == json.loads(self.payload)
         return ""
 
@@ -70,18 +85,32 @@ INVALID = vectors(MANIFESTS / "vectors" / "invalid")
 
 @cache
 def second_verifier() -> ModuleType:
-    """`manifests/verify.py`, which knows nothing of us."""
-    spec = importlib.util.spec_from_file_location("second_verifier", MANIFESTS / "verify.py")
+    """`manifests/verify_by_rule.py`, which knows nothing of us."""
+    return _module("verify_by_rule")
+
+
+@cache
+def short_verifier() -> ModuleType:
+    """`manifests/verify.py`, which knows nothing of us either."""
+    return _module("verify")
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"manifests_{name}", MANIFESTS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(MANIFESTS))  # as it is for a program that lies there
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(MANIFESTS))
     return module
 
 
 @cache
 def schema(name: str) -> Draft202012Validator:
-    """One of the two schemas."""
+    """One of the three schemas."""
     document = json.loads((MANIFESTS / "schema" / f"{name}.schema.json").read_bytes())
     Draft202012Validator.check_schema(document)
     return Draft202012Validator(document)
