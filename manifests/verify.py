@@ -23,7 +23,7 @@ def verify(data, known, post_quantum=""):
     """The statement in an envelope, if it is by whom we know; ValueError with the reason if not.
 
     `known` are public keys in one line, or fingerprints alone, all of one publisher; `post_quantum` is the
-    fingerprint of the ML-DSA-44 key by which they are known too.
+    fingerprint of the ML-DSA-44 key by which they are known too, if they are.
     """
     envelope = read(data, "envelope")
     payload = base64.b64decode(envelope["payload"])
@@ -88,7 +88,7 @@ def fold(path):
 
 def a_fingerprint(text):
     if not re.fullmatch("SHA256:[A-Za-z0-9+/]{43}", text):
-        raise argparse.ArgumentTypeError("neither a fingerprint nor an Ed25519 key in one line")
+        raise argparse.ArgumentTypeError("neither a fingerprint nor an Ed25519 key")
     return text
 
 
@@ -97,10 +97,12 @@ def a_key(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("envelope", type=Path)
-    parser.add_argument("--key", type=a_key, action="append", required=True, help="or its fingerprint")
-    parser.add_argument("--post-quantum", type=a_fingerprint, help="of the second key")
+    parser = argparse.ArgumentParser(description="Say whether a weightshare.json is by whom you know.")
+    parser.add_argument("envelope", type=Path, help="the file")
+    parser.add_argument(
+        "--key", type=a_key, action="append", required=True, help="public key or fingerprint; may come again"
+    )
+    parser.add_argument("--post-quantum", type=a_fingerprint, help="of the ML-DSA-44 key that must sign too")
     asked = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
