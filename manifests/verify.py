@@ -86,14 +86,10 @@ def fold(path):
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def a_fingerprint(text):
-    if not re.fullmatch("SHA256:[A-Za-z0-9+/]{43}", text):
+def a_key(text):
+    if not read_key(text) and not re.fullmatch("SHA256:[A-Za-z0-9+/]{43}", text):
         raise argparse.ArgumentTypeError("neither a fingerprint nor an Ed25519 key")
     return text
-
-
-def a_key(text):
-    return text if read_key(text) else a_fingerprint(text)
 
 
 def main():
@@ -102,7 +98,9 @@ def main():
     parser.add_argument(
         "--key", type=a_key, action="append", required=True, help="public key or fingerprint; may come again"
     )
-    parser.add_argument("--post-quantum", type=a_fingerprint, help="of the ML-DSA-44 key that must sign too")
+    parser.add_argument(
+        "--post-quantum", type=a_key, help="fingerprint of the ML-DSA-44 key, if they have one"
+    )
     asked = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
