@@ -153,6 +153,13 @@ def canonical(value):
     return json.dumps(value).encode()
 
 
+def unhex(text):
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
 def read_root(raw):
     """The signed part, the payloads it keeps, the quorums of `root` and `targets`, the signatures by key id (R2)."""
     try:
@@ -175,7 +182,7 @@ def read_root(raw):
             need(len(members) == len(role["keyids"]), "R2")
             need(type(role["threshold"]) is int and 1 <= role["threshold"] <= min(64, len(members)), "R2")
             quorums.append((members, role["threshold"]))
-        signatures = {entry["keyid"]: bytes.fromhex(entry["sig"]) for entry in root["signatures"]}
+        signatures = {entry["keyid"]: unhex(entry["sig"]) for entry in root["signatures"]}
         need(len(signatures) == len(root["signatures"]), "R2")
     except (Refused, KeyError, TypeError, ValueError, AttributeError):
         raise Refused("R2") from None

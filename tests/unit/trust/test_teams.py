@@ -351,6 +351,15 @@ def test_one_changed_bit_of_a_root_is_noticed() -> None:
         roots.start([raw])
 
 
+def test_a_signature_that_is_not_hex_counts_for_nothing_and_harms_nothing() -> None:
+    document = json.loads(ONE.raw)
+    document["signatures"].append({"keyid": "ff", "sig": "no hex"})
+    assert roots.start([json.dumps(document).encode()]).fingerprint == ACME.fingerprint
+    document["signatures"][0]["sig"] = "no hex"
+    with pytest.raises(TeamRootError, match="not signed by enough of its own keys"):
+        roots.start([json.dumps(document).encode()])
+
+
 def test_a_draft_says_what_it_lacks() -> None:
     two = root((ALICE, CAROL, DAVE), 2, (DAVE,), previous=ONE)
     lacks = roots.missing(two, ONE)
