@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -59,12 +59,12 @@ class Asked(TypedDict, total=False):
     revokes: Sequence[tuple[str, str]]
 
 
-def intent_of(name: str, size: int, asked: Asked) -> Intent:
+def intent_of(name: str, sizes: Iterable[int], asked: Asked) -> Intent:
     """What was asked for, with the defaults filled in.
 
     Args:
         name: `ORG/MODEL`.
-        size: bytes of all files; it decides the piece length if nobody did.
+        sizes: bytes of each file; they decide the piece length if nobody did.
         asked: the rest.
     """
     return Intent(
@@ -73,7 +73,7 @@ def intent_of(name: str, size: int, asked: Asked) -> Intent:
         license=asked.get("license"),
         summary=asked.get("summary", ""),
         sequence=asked.get("sequence"),
-        piece_length=asked.get("piece_length") or default_piece_length(size),
+        piece_length=asked.get("piece_length") or default_piece_length(sizes),
         hybrid=not asked.get("v2_only", False),
         v1_twin=asked.get("v1_twin", False),
         trackers=tuple(asked.get("trackers", ())),

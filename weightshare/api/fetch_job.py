@@ -157,6 +157,7 @@ class FetchJob:
             fresh=not plan.has_staged,
             resume=None if here else _read(state / "resume"),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
+            layers=self._target.torrent.piece_layers if self._target.torrent is not None else None,
         )
         transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
         transfer.check(plan.size, thorough=killed and not here)

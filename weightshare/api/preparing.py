@@ -79,7 +79,7 @@ def prepare(
     if oms_key is not None:
         writable = is_writable(checkpoint.root)
         checkpoint, oms_signer = oms.prepare(checkpoint, oms_key, passphrase, writable=writable)
-    intent = intent_of(name, sum(file.size for file in checkpoint.files), asked)
+    intent = intent_of(name, [file.size for file in checkpoint.files], asked)
     hashed = hash_checkpoint(checkpoint, intent, observe)
     if oms_signer is not None:
         hashed = _with_signature(hashed, intent, oms_signer)

@@ -20,7 +20,9 @@ from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError
 from weightshare.files import write_atomically
 from weightshare.manifest.magnet import parse as parse_magnet
+from weightshare.manifest.metainfo import Info, lone_hash
 from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.text import quoted
 from weightshare.trust import gate, publishers, sshsig
 from weightshare.trust.gate import VerifiedManifest
 from weightshare.trust.keys import Signer
@@ -79,7 +81,7 @@ def release(
         files=len(made.manifest.files),
         bytes=made.manifest.size,
         seconds=time.monotonic() - began,
-        warnings=(*checkpoint.warnings, *warnings),
+        warnings=(*checkpoint.warnings, *warnings, *_hard_to_fetch(made.info)),
     )
 
 
@@ -91,6 +93,17 @@ def _gate(
     verified = gate.verify(made.envelope, known, expect_publisher=parse_magnet(made.magnet).publisher)
     gate.match(gate.check_info(made.info.raw, made.info.v2_hash), verified)
     return verified, gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
+
+
+def _hard_to_fetch(info: Info) -> tuple[str, ...]:
+    lone = [file.path for file in info.files if lone_hash(file.size, info.piece_length)]
+    if not lone:
+        return ()
+    return (
+        f"with pieces of {format_size(info.piece_length)}, {quoted(lone[0])} has one piece hash more than a multiple "
+        "of 512, which libtorrent gets wrong for those who begin with the magnet link; choose another "
+        "--piece-length, or give them the .torrent with --torrent-url",
+    )
 
 
 def _with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:

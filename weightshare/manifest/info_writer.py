@@ -7,13 +7,16 @@ follows the last file, since a pad is there to align the file after it (BEP 47).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from weightshare.manifest import bencode
 from weightshare.manifest.info import PAD_FOLDER, V1File, check_names, check_piece_length
 from weightshare.manifest.text import quoted
 from weightshare.units import GIB, KIB, MAX_FILES, MAX_JSON_INTEGER, MIB
+
+_HASHES_AT_ONCE = 512
+_LONGEST_BY_DEFAULT = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,32 @@ class HashedFile:
     v1_last_unpadded: bytes = b""
 
 
-def default_piece_length(total: int) -> int:
-    """The piece length in bytes for a release of so many bytes."""
-    for limit, length in ((GIB, 256 * KIB), (4 * GIB, MIB), (32 * GIB, 2 * MIB), (512 * GIB, 4 * MIB)):
-        if total <= limit:
+def default_piece_length(sizes: Iterable[int]) -> int:
+    """The piece length in bytes for a release with files of these sizes, longer if that spares one a lone hash."""
+    sizes = tuple(sizes)
+    total = sum(sizes)
+    steps = ((GIB, 256 * KIB), (4 * GIB, MIB), (32 * GIB, 2 * MIB), (512 * GIB, 4 * MIB))
+    shortest = next((length for limit, length in steps if total <= limit), _LONGEST_BY_DEFAULT)
+    length = shortest
+    while length <= _LONGEST_BY_DEFAULT:
+        if not any(lone_hash(size, length) for size in sizes):
             return length
-    return 16 * MIB
+        length *= 2
+    return shortest
+
+
+def lone_hash(size: int, piece_length: int) -> bool:
+    """Whether a file's piece layer ends in a request for a single hash, which libtorrent 2.1 gets wrong.
+
+    Clients ask for 512 piece hashes at a time. When one alone is left over, libtorrent takes the answer for a wrong
+    one and hangs up, so the file cannot be fetched by whoever begins with a magnet link.
+
+    Args:
+        size: of the file, in bytes.
+        piece_length: of the torrent, in bytes.
+    """
+    pieces = -(-size // piece_length)
+    return pieces > _HASHES_AT_ONCE and pieces % _HASHES_AT_ONCE == 1
 
 
 def tree_order(path: str) -> tuple[bytes, ...]:

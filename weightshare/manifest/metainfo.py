@@ -11,6 +11,7 @@ from weightshare.manifest.info_writer import (
     HashedFile,
     build_info,
     default_piece_length,
+    lone_hash,
     tree_order,
     v1_layout,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "build_torrent",
     "build_v1_torrent",
     "default_piece_length",
+    "lone_hash",
     "parse_info",
     "parse_torrent",
     "tree_order",

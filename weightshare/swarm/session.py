@@ -16,6 +16,7 @@ from typing import Any, cast
 import libtorrent as lt
 
 from weightshare.errors import ListenError, MetainfoError, WeightshareError
+from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
 from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import Event, ListenFailed, key_of, translate
@@ -225,6 +226,7 @@ class Session:
         fresh: bool = False,
         resume: bytes | None = None,
         peers: Sequence[Peer] = (),
+        layers: Mapping[bytes, bytes] | None = None,
     ) -> Torrent:
         """Add a torrent whose info dictionary is known.
 
@@ -238,8 +240,10 @@ class Session:
                 the hashes of v2 pieces are not known before their file is on its way.
             resume: earlier resume data.
             peers: dialled.
+            layers: all piece layers by pieces root, where a `.torrent` gave them; they need not be asked for then.
         """
-        params, layout = _load(b"d4:info" + info + b"e")
+        known = b"12:piece layers" + bencode.encode(dict(layers)) if layers is not None else b""
+        params, layout = _load(b"d4:info" + info + known + b"e")
         saved = _try_resume(resume) if resume is not None else None
         if saved is not None and saved.ti is not None and saved.ti.info_section() == info:
             # Of an earlier run only what it had is wanted: not that it was paused, that its disk was full, which files

@@ -470,4 +470,22 @@ def test_the_writer_refuses_what_the_reader_would() -> None:
     ],
 )
 def test_default_piece_length_grows_with_the_release(total: int, length: int) -> None:
-    assert default_piece_length(total) == length
+    assert default_piece_length([total // 3, total - total // 3]) == length
+
+
+@pytest.mark.parametrize(
+    ("sizes", "length"),
+    [
+        # 513 pieces of 256 KiB; of 512 KiB there are 257.
+        ([128 * MIB + 88], 512 * KIB),
+        ([5, 128 * MIB + 88], 512 * KIB),
+        ([128 * MIB], 256 * KIB),
+        ([128 * MIB + 256 * KIB + 1], 256 * KIB),
+        # 2,561 of 4 MiB, as of 2 MiB; of 8 MiB there are 1,281.
+        ([10 * GIB + 88], 8 * MIB),
+        # Nothing up to 16 MiB helps, and longer ones are for those who ask for them.
+        ([64 * GIB + 88], 4 * MIB),
+    ],
+)
+def test_default_piece_length_leaves_no_hash_alone(sizes: list[int], length: int) -> None:
+    assert default_piece_length(sizes) == length
