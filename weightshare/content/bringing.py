@@ -7,6 +7,8 @@ the new file proves it first.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 from contextlib import suppress
@@ -33,8 +35,11 @@ def bring(source: Path, target: Path, *, may_link: bool) -> Way:
         may_link: whether the two may be one file.
 
     Raises:
+        FileExistsError: there is something at `target`; it is left alone.
         OSError: the source cannot be read, or the disk refuses; nothing is left at `target`.
     """
+    if target.exists() or target.is_symlink():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     try:
         if _clone(source, target):
             return Way.REFLINK
