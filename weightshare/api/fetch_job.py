@@ -20,11 +20,12 @@ from weightshare.content.landing import Landing, clear_staging, staging_lock
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import DiskError, NoSpaceError
+from weightshare.errors import DiskError, NetworkError, NoSpaceError
 from weightshare.files import sync_folder, write_atomically
-from weightshare.manifest.metainfo import HashedFile, Info, build_torrent
+from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, lone_hash
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
+from weightshare.manifest.text import quoted
 from weightshare.progress import Observer, Phase, Progress
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.session import Peer, Session
@@ -169,9 +170,11 @@ class FetchJob:
                 trackers=self._target.magnet.trackers,
                 web_seeds=self._target.magnet.web_seeds,
             )
-        except BaseException:
+        except BaseException as error:
             if transfer.suspend(landing):
                 unclean.unlink(missing_ok=True)
+            if isinstance(error, NetworkError) and self._target.torrent is None:
+                explain(error, passed.info)
             raise
         received = transfer.received()
         session.remove(transfer.torrent)
@@ -268,6 +271,19 @@ class FetchJob:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             trackers=self._target.magnet.trackers,
             web_seeds=self._target.magnet.web_seeds,
+        )
+
+
+def explain(error: NetworkError, info: Info) -> None:
+    """Say what may be behind a transfer that broke off, where it is the engine's own mistake.
+
+    Peers seem to hang up, over and over, when the hashes of a file's pieces cannot be got from them.
+    """
+    lone = next((file.path for file in info.files if lone_hash(file.size, info.piece_length)), None)
+    if lone is not None:
+        error.hint = (
+            f"{quoted(lone)} has one piece hash more than a multiple of 512, which libtorrent gets wrong when it "
+            f"has to ask peers for it. Fetch by the .torrent, which brings the hashes. {error.hint}"
         )
 
 
