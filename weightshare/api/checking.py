@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from weightshare.api.countersigning import Attester, Demand, Heard, load_signer, torrent_of
@@ -164,7 +163,7 @@ def check_detached(path: Path, verified: VerifiedManifest, known: KnownPublisher
             name=name,
         )
     model = verified.manifest.model.id
-    if not any(fnmatchcase(model, glob) for glob in pin.models):
+    if not pin.covers(model):
         raise UnknownPublisherError(
             f"The SSH signature is by {key.fingerprint}, which you trust for {', '.join(pin.models)}, "
             f"not for {model}.",

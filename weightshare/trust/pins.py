@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from weightshare.errors import PinError, WeightshareError
@@ -113,6 +114,10 @@ class Pin:
     def root_path(self) -> str:
         """Where the newest root of the pin's team belongs."""
         return root_path(self.name, self.team.version) if self.team is not None else ""
+
+    def covers(self, model_id: str) -> bool:
+        """Whether the publisher is trusted for this model."""
+        return any(fnmatchcase(model_id, glob) for glob in self.models)
 
     def with_team(self, team: Team) -> Pin:
         """The same publisher as this team, or as its newer roots say."""

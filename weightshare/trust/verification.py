@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn, final
 
 from weightshare.errors import BadSignatureError, TrustError, UnsignedError
@@ -196,7 +195,7 @@ def verify(
 
 
 def _scope_problem(manifest: Manifest, pin: Pin) -> TrustError | None:
-    if any(fnmatchcase(manifest.model.id, glob) for glob in pin.models):
+    if pin.covers(manifest.model.id):
         return None
     return TrustError(
         f"You trust {pin.name} for {', '.join(pin.models)}, not for {manifest.model.id}.",
