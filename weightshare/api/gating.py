@@ -12,7 +12,6 @@ from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.countersigning import Demand, Heard
-from weightshare.api.earlier import releases_of
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
@@ -102,7 +101,7 @@ class Gate:
         """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""
         decision = self._trustee.decide(envelope, expect_publisher=self._target.magnet.publisher)
         gate.match(info, decision.verified)
-        seen = releases_of(self._store, decision.verified.fingerprint, self._trustee.known)
+        seen = self._trustee.releases_of(self._store, decision.verified.fingerprint)
         policy = gate.Policy(allow_pickle=self._wish.allow_pickle, seen=seen)
         warnings = gate.judge(decision.verified, self._trustee.known, policy)
         heard = self._wish.mirrors.hear(decision.verified, info.v2_hash, self._trustee.known)

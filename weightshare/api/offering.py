@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
-from weightshare.api.earlier import releases_of
 from weightshare.api.trusting import Trustee
 from weightshare.content.hashing import hash_files
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
@@ -60,9 +59,9 @@ def locate(store: Store, trustee: Trustee, release: str) -> Located:
     envelope, folder, record = locate_envelope(store, release)
     decision = trustee.decide(envelope)
     verified = decision.verified
-    gate.check_revoked(verified, releases_of(store, verified.fingerprint, trustee.known))
+    gate.check_revoked(verified, trustee.releases_of(store, verified.fingerprint))
     trustee.remember(decision)
-    return Located(decision.verified, folder, _layers(store, record), record, _links(store, record))
+    return Located(verified, folder, _layers(store, record), record, _links(store, record))
 
 
 def locate_envelope(store: Store, release: str) -> tuple[bytes, Path, Record | None]:

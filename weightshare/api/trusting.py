@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from weightshare.api.earlier import releases_of
 from weightshare.api.results import StrangerInfo
-from weightshare.content.store import Home
+from weightshare.content.store import Home, Store
 from weightshare.errors import KeyFileError, UnknownPublisherError
 from weightshare.manifest.envelope import Envelope
 from weightshare.trust import gate, publishers
@@ -44,6 +45,13 @@ class Trustee:
         self._trust = {parse_fingerprint(text) for text in trust}
         self._confirm = confirm
         self.known = KnownPublishers.load(self._path)
+        self._releases: dict[str, tuple[VerifiedManifest, ...]] = {}
+
+    def releases_of(self, store: Store, fingerprint: str) -> tuple[VerifiedManifest, ...]:
+        """The releases of a publisher that are here; looked up once, as a seeder asks for each of them."""
+        if fingerprint not in self._releases:
+            self._releases[fingerprint] = releases_of(store, fingerprint, self.known)
+        return self._releases[fingerprint]
 
     def decide(self, envelope: bytes, *, expect_publisher: bytes | None = None) -> Decision:
         """Verify an envelope, taking a stranger in if the user says so.
@@ -60,9 +68,8 @@ class Trustee:
 
     def remember(self, decision: Decision) -> None:
         """Write down a new pin and the highest sequence seen; only after every step of the gate."""
-        model = decision.verified.manifest.model
-
         verified = decision.verified
+        model = verified.manifest.model
 
         def change(known: KnownPublishers) -> KnownPublishers:
             pin = known.find(verified.fingerprint) or known.find(verified.pin.fingerprint)
@@ -79,6 +86,7 @@ class Trustee:
         news = verified.team is not None and _is_news(verified.team, pin)
         if decision.new_pin is not None or news or pin.highest.get(model.id, -1) < model.sequence:
             self.known = publishers.update(self._path, change)
+            self._releases.clear()
 
     def _take_in(self, envelope: bytes, stranger: UnknownPublisherError) -> Pin:
         examined = gate.examine(envelope, self.known)
