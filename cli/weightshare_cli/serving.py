@@ -16,6 +16,7 @@ from weightshare_cli.options import Settings
 
 if TYPE_CHECKING:
     from weightshare.api.results import SeedStatus
+    from weightshare.errors import WeightshareError
 
 
 def serve(
@@ -45,6 +46,10 @@ def serve(
             with observe.paused():
                 _say_listening(settings, bound, serving)
 
+        def left_out(error: WeightshareError) -> None:
+            with observe.paused():
+                output.warn([f"{error.message} It is not served."])
+
         def status(now: SeedStatus) -> None:
             observe.status(describe(now))
 
@@ -60,6 +65,7 @@ def serve(
                 max_up=max_up,
                 on_listening=listening,
                 on_status=status,
+                on_left_out=left_out,
                 observe=observe,
                 stop=stop,
             )

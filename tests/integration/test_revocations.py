@@ -43,6 +43,10 @@ def test_a_revoked_release_is_refused_by_whoever_has_the_newer_one(tmp_path: Pat
     for verb in ("verify", "seed"):
         assert result(other, verb, "acme/m7b@1", status=3)["error"] == "revoked"
     assert result(other, "verify", "acme/m7b@2")["ok"]
+    with seeding(other) as everything:
+        fetch(tmp_path / "late", second, "--peer", everything.peer)
+        assert "acme/m7b@1 was revoked by its publisher" in " ".join(everything.err().split())
+        assert everything.listening["releases"] == ["acme/m7b@2"]
     assert Path(taken["path"]).is_dir(), "nothing is deleted on a publisher's word"
 
 

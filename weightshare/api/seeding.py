@@ -10,7 +10,7 @@ from weightshare.api.offering import locate, offer
 from weightshare.api.results import SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
-from weightshare.errors import ReleaseNotFoundError, StoreLockedError
+from weightshare.errors import ReleaseNotFoundError, RetiredKeyError, RevokedError, StoreLockedError
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.seeding import Offer, Serving, serve
@@ -25,6 +25,10 @@ def _unannounced(_port: int, _releases: tuple[str, ...]) -> None:
     """Nobody waits."""
 
 
+def _unmentioned(error: RevokedError | RetiredKeyError) -> None:
+    """Nobody is told."""
+
+
 def seed(
     releases: Sequence[str] = (),
     *,
@@ -37,6 +41,7 @@ def seed(
     max_up: int = 0,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
     on_status: Callable[[SeedStatus], None] = _silent,
+    on_left_out: Callable[[RevokedError | RetiredKeyError], None] = _unmentioned,
     observe: Observer = ignore,
     stop: threading.Event | None = None,
 ) -> SeedStatus:
@@ -53,12 +58,15 @@ def seed(
         max_up: likewise.
         on_listening: told the port and the releases once they can be fetched.
         on_status: told about once a second how it goes.
+        on_left_out: told why a release is not served that its publisher does not stand by any more, when everything
+            is to be served; one that is named is refused instead.
         observe: told how hashing goes, where a receipt no longer matches.
         stop: ends it.
 
     Raises:
         ReleaseNotFoundError: there is nothing to serve.
         CorruptError: a release is not what was signed; none is served then.
+        RevokedError, RetiredKeyError: the publisher does not stand by a release that was named, or by any.
         ListenError: the port cannot be listened on.
     """
     home = home or Home.default()
@@ -74,8 +82,17 @@ def seed(
     offers: dict[str, Offer] = {}
     stopped = stop or threading.Event()
     with ExitStack() as stack:
+        left_out: list[RevokedError | RetiredKeyError] = []
         for name in names:
-            record, found = offer(store, locate(store, trustee, name), observe)
+            try:
+                located = locate(store, trustee, name)
+            except (RevokedError, RetiredKeyError) as error:
+                left_out.append(error)
+                if releases or len(left_out) == len(names):
+                    raise
+                on_left_out(error)
+                continue
+            record, found = offer(store, located, observe)
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
             for one in found:
