@@ -106,7 +106,6 @@ def publish(
     )
     check_asked(name, asked)
     home = home or Home.default()
-    signer, second = open_both(key, home, passphrase, waiting)
     team = team_of(home, name)
     if team is not None and team.current.releases.threshold > 1:
         raise UsageError(
@@ -114,6 +113,7 @@ def publish(
             hint="Make the manifest with `publish --prepare`, have it signed with `weightshare sign`, "
             "and publish it with `publish --finish`.",
         )
+    signer, second = open_both(key, home, passphrase, waiting)
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
     oms_signer = None
     if oms_key is not None:
