@@ -77,6 +77,15 @@ def test_the_same_key_twice_counts_once() -> None:
         _verify(twice)
 
 
+def test_signatures_without_keys_and_with_wrong_ids_are_those_of_the_keys_that_made_them() -> None:
+    envelope = signed(RELEASE, [ONE], ALICE, BOB)
+    bare = tuple(replace(entry, keyid="?", public_key="") for entry in envelope.signatures)
+    for signatures in (bare, bare[::-1]):
+        assert _verify(replace(envelope, signatures=signatures)).team == ACME
+    with pytest.raises(ThresholdError):
+        _verify(replace(envelope, signatures=(bare[0], bare[0])))
+
+
 def test_a_quorum_counts_each_key_once() -> None:
     quorum = ONE.releases
     assert quorum.count((ALICE.public_key, ALICE.public_key, MALLORY.public_key)) == 1
