@@ -147,6 +147,20 @@ def test_a_stranger_does_not_sign(team: Office) -> None:
     assert manifest.read_bytes() == before
 
 
+def test_signatures_that_were_gathered_are_never_written_over(team: Office) -> None:
+    manifest = team.prepare()
+    result(team.home, "sign", str(manifest), "--key", team.key("alice"))
+    before = manifest.read_bytes()
+    again = ("publish", str(team.model), "--name", "acme/m7b", "--prepare")
+    refused = result(team.home, *again, status=6)
+    assert (refused["error"], manifest.read_bytes()) == ("file_in_the_way", before)
+    assert str(manifest) in refused["message"]
+    members = ("--key", f"{team.key('alice')}.pub", "--threshold", "1")
+    before = team.root(1).read_bytes()
+    refused = result(team.home, "trust", "team", "new", "acme", *members, status=6)
+    assert (refused["error"], team.root(1).read_bytes()) == ("file_in_the_way", before)
+
+
 def test_a_team_does_not_publish_with_a_single_key(team: Office) -> None:
     refused = result(
         team.home, "publish", str(team.model), "--name", "acme/m7b", "--key", team.key("alice"), status=2

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from weightshare.api.documents import read_document, write_document
 from weightshare.api.results import Prepared, Tally
 from weightshare.api.signers import open_signer
 from weightshare.api.trusting import team_of
 from weightshare.content.store import Home
-from weightshare.errors import DiskError, ManifestError, UsageError
-from weightshare.files import write_atomically
+from weightshare.errors import ManifestError, UsageError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Manifest
 from weightshare.trust.publishers import KnownPublishers
@@ -60,10 +60,7 @@ def sign_manifest(
     if key is not None or not merge:
         signer = open_signer(key, home, passphrase, waiting)
         envelope = add_signature(envelope, manifest.publisher, signer)
-    try:
-        write_atomically(path, envelope.to_bytes())
-    except OSError as error:
-        raise DiskError(f"{path} could not be written: {error.strerror}.", path=str(path)) from error
+    write_document(path, envelope.to_bytes())
     return _prepared(path, envelope, manifest, home, began)
 
 
@@ -112,15 +109,8 @@ def read_manifest(path: Path) -> tuple[Envelope, Manifest]:
         UsageError: there is no such file.
         ManifestError: it is no manifest.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ENVELOPE + 1)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.",
-            hint="Give the file that `weightshare publish --prepare` wrote.",
-        ) from error
-    envelope = Envelope.parse(data)
+    hint = "Give the file that `weightshare publish --prepare` wrote."
+    envelope = Envelope.parse(read_document(path, MAX_ENVELOPE, hint=hint))
     return envelope, Manifest.from_payload(envelope.payload)
 
 

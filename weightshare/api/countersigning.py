@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from weightshare.api.documents import read_document
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.offering import Located
 from weightshare.api.results import MirrorVouch
@@ -206,14 +207,8 @@ def _info(store: Store, record: Record | None) -> Info | None:
 
 
 def _attestation(path: Path) -> Attestation:
-    try:
-        with path.open("rb") as file:
-            return Attestation(str(path), file.read(MAX_COUNTERSIGNATURE + 1))
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror or error}.",
-            hint="A countersignature is a file that a mirror made with `weightshare verify --sign-as`.",
-        ) from error
+    hint = "A countersignature is a file that a mirror made with `weightshare verify --sign-as`."
+    return Attestation(str(path), read_document(path, MAX_COUNTERSIGNATURE, hint=hint))
 
 
 def _partial(verified: VerifiedManifest, missing: list[str]) -> CheckpointError:

@@ -6,8 +6,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from weightshare.api.documents import read_document
 from weightshare.content.store import Store
-from weightshare.errors import UsageError, WeightshareError
+from weightshare.errors import WeightshareError
 from weightshare.manifest.envelope import Envelope
 from weightshare.trust import gate
 from weightshare.trust.gate import VerifiedManifest
@@ -45,11 +46,5 @@ def payload_of(manifest: str | Path) -> bytes:
     """
     if _DIGEST.fullmatch(str(manifest)):
         return bytes.fromhex(str(manifest))
-    try:
-        with Path(manifest).expanduser().open("rb") as file:
-            return Envelope.parse(file.read(MAX_ENVELOPE + 1)).payload_sha256
-    except OSError as error:
-        raise UsageError(
-            f"{manifest} cannot be read: {error.strerror}.",
-            hint="Give the weightshare.json of a release, or the SHA-256 of its payload.",
-        ) from error
+    hint = "Give the weightshare.json of a release, or the SHA-256 of its payload."
+    return Envelope.parse(read_document(Path(manifest), MAX_ENVELOPE, hint=hint)).payload_sha256

@@ -16,6 +16,7 @@ from typing import Literal, Unpack
 from weightshare.api import oms
 from weightshare.api.asking import Asked, Intent, check_asked, intent_of
 from weightshare.api.cosigning import read_manifest, tally
+from weightshare.api.documents import check_free, write_document
 from weightshare.api.drafting import HashedCheckpoint, assemble, state, team_publisher
 from weightshare.api.publishing import hash_checkpoint
 from weightshare.api.releasing import is_writable, release
@@ -25,8 +26,7 @@ from weightshare.api.trusting import team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
 from weightshare.content.store import Home
-from weightshare.errors import DiskError, KeyFileError, ThresholdError, UsageError
-from weightshare.files import write_atomically
+from weightshare.errors import DiskError, ThresholdError, UsageError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.metainfo import tree_order
 from weightshare.manifest.model import MANIFEST_NAME, Manifest
@@ -67,12 +67,15 @@ def prepare(
 
     Raises:
         UsageError: no team of that name is known.
+        FileInTheWayError: a manifest of that name is there already.
         RefusedContentError, IntegrityError: as for `publish`.
     """
     began = time.monotonic()
     check_asked(name, asked)
     home = home or Home.default()
     team = _team(home, name)
+    path = (out or Path.cwd()).absolute() / f"{name.partition('/')[2]}.{MANIFEST_NAME}"
+    check_free(path)
     signer = open_signer(key, home, passphrase, waiting) if key is not None else None
     checkpoint = scan(Path(directory).expanduser().absolute(), allow_pickle=allow_pickle)
     oms_signer = None
@@ -87,10 +90,15 @@ def prepare(
     envelope = unsigned(manifest, [root.raw for root in team.chain])
     if signer is not None:
         envelope = add_signature(envelope, manifest.publisher, signer)
-    path = (out or Path.cwd()).absolute() / f"{name.partition('/')[2]}.{MANIFEST_NAME}"
     facts = asdict(intent) | {"late": list(hashed.late)}
     keep_draft(_place(home, envelope), checkpoint.root, facts, hashed.files)
-    _write(path, envelope)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(
+            f"{path.parent} could not be made: {error.strerror}.", path=str(path.parent)
+        ) from error
+    write_document(path, envelope.to_bytes())
     return Prepared(
         release=manifest.release,
         publisher=team.fingerprint,
@@ -225,16 +233,3 @@ def _remembered(checkpoint: Checkpoint, kept: Kept | None) -> HashedCheckpoint |
     made = frozenset(names) if isinstance(names, list) else frozenset()
     late = {file.path: file.location.read_bytes() for file, _ in found if file.path in made}
     return HashedCheckpoint(checkpoint, tuple(found), late)
-
-
-def _write(path: Path, envelope: Envelope) -> None:
-    if path.exists():
-        raise KeyFileError(
-            f"{path} is there already, perhaps with signatures in it.",
-            hint="Move it away, or name another folder with --out.",
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, envelope.to_bytes())
-    except OSError as error:
-        raise DiskError(f"{path} could not be written: {error.strerror}.", path=str(path)) from error

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from weightshare.api.documents import check_free, read_document, write_document
 from weightshare.api.trusting import team_of
 from weightshare.content.store import Home
-from weightshare.errors import DiskError, TeamRootError, UsageError
-from weightshare.files import write_atomically
+from weightshare.errors import TeamRootError, UsageError
 from weightshare.trust import roots
 from weightshare.trust.teams import Root, Team, read_root
 from weightshare.units import MAX_ROOT
@@ -68,46 +68,24 @@ class TeamFile:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a root file, no more than one can have.
+    """The bytes of a root file.
 
     Raises:
         UsageError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_ROOT + 1)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.", hint="Give a root file: NAME.1.root.json."
-        ) from error
-
-
-def write_root(path: Path, data: bytes) -> None:
-    """Write a root file in one step.
-
-    Raises:
-        DiskError: it cannot be written.
-    """
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise DiskError(f"{path} could not be written: {error.strerror}.", path=str(path)) from error
+    return read_document(path, MAX_ROOT, hint="Give a root file: NAME.1.root.json.")
 
 
 def write_draft(root: Root, previous: Root | None, out: Path | None, home: Home) -> TeamFile:
     """Write a root that nobody has signed yet; never over another file.
 
     Raises:
-        UsageError: the file is there.
+        FileInTheWayError: the file is there.
         DiskError: it cannot be written.
     """
     path = (out or Path.cwd()) / f"{root.name}.{root.version}.root.json"
-    if path.exists():
-        raise UsageError(
-            f"{path} is there already, perhaps with signatures in it.",
-            hint="Move it away, or name another folder with --out.",
-        )
-    write_root(path, root.raw)
+    check_free(path)
+    write_document(path, root.raw)
     return described(root, previous, path, home)
 
 

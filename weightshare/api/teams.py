@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from weightshare.api.documents import write_document
 from weightshare.api.earlier import payload_of
 from weightshare.api.signers import open_signer
 from weightshare.api.team_files import (
@@ -19,7 +20,6 @@ from weightshare.api.team_files import (
     read_file,
     siblings,
     write_draft,
-    write_root,
 )
 from weightshare.api.trusting import team_pin
 from weightshare.content.store import Home
@@ -55,7 +55,7 @@ def new_team(
     Raises:
         KeyFileError: a key that cannot serve.
         TeamRootError: a threshold that cannot be met.
-        UsageError: the root file is there already.
+        FileInTheWayError: the root file is there already.
     """
     members = tuple(map(public_key, keys))
     made = roots.draft(name, members, threshold, keep=[payload_of(path) for path in keep])
@@ -86,7 +86,8 @@ def change_team(
     Raises:
         KeyFileError: a key that cannot serve, or is none of the team's.
         TeamRootError: the root does not hold, or the threshold cannot be met.
-        UsageError: there is no such root or team, or the next root is there already.
+        UsageError: there is no such root or team.
+        FileInTheWayError: the next root is there already.
     """
     home = home or Home.default()
     team, path = complete_team(what, home)
@@ -154,7 +155,7 @@ def sign_root(
             hint="weightshare trust team show lists the keys. Sign with one of them: --key NAME|FILE.",
         )
     signed = roots.sign(root, signer)
-    write_root(path, signed.raw)
+    write_document(path, signed.raw)
     return described(signed, previous, path, home)
 
 
