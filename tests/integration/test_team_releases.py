@@ -139,6 +139,22 @@ def test_copies_that_were_signed_at_the_same_time_are_merged(team: Office) -> No
     assert "is another manifest" in refused["message"]
 
 
+def test_what_is_wrong_with_a_file_is_said_with_its_name(team: Office) -> None:
+    junk = team.home / "junk.json"
+    junk.write_text("{}")
+    for words, status in (
+        (("sign", str(junk), "--key", team.key("alice")), 4),
+        (("publish", "--finish", str(junk)), 4),
+        (("trust", "team", "sign", str(junk), "--key", team.key("alice")), 3),
+        (("trust", "add", "acme", str(junk)), 3),
+        (("trust", "team", "new", "nova", "--key", str(junk), "--threshold", "1"), 3),
+    ):
+        assert result(team.home, *words, status=status)["message"].startswith(str(junk))
+    alone = ("--key", f"{team.key('alice')}.pub", "--threshold", "2")
+    said = result(team.home, "trust", "team", "new", "nova", *alone, status=2)
+    assert said["message"] == "2 signatures are demanded of 1 in all."
+
+
 def test_a_stranger_does_not_sign(team: Office) -> None:
     manifest = team.prepare()
     before = manifest.read_bytes()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from weightshare.api.documents import read_document, write_document
+from weightshare.api.documents import naming, read_document, write_document
 from weightshare.api.results import Prepared, Tally
 from weightshare.api.signers import open_signer
 from weightshare.api.trusting import team_of
@@ -110,8 +110,10 @@ def read_manifest(path: Path) -> tuple[Envelope, Manifest]:
         ManifestError: it is no manifest.
     """
     hint = "Give the file that `weightshare publish --prepare` wrote."
-    envelope = Envelope.parse(read_document(path, MAX_ENVELOPE, hint=hint))
-    return envelope, Manifest.from_payload(envelope.payload)
+    data = read_document(path, MAX_ENVELOPE, hint=hint)
+    with naming(path):
+        envelope = Envelope.parse(data)
+        return envelope, Manifest.from_payload(envelope.payload)
 
 
 def tally(envelope: Envelope, manifest: Manifest, home: Home) -> Tally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from weightshare.errors import DiskError, FileInTheWayError, UsageError
+from weightshare.errors import DiskError, FileInTheWayError, IntegrityError, TrustError, UsageError
 from weightshare.files import write_atomically
 
 
@@ -19,6 +21,15 @@ def read_document(path: Path, limit: int, *, hint: str) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.", hint=hint) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Begin the message of whatever is wrong with a file's content with the file's name."""
+    try:
+        yield
+    except (IntegrityError, TrustError) as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint, **error.facts) from error
 
 
 def write_document(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from weightshare.api.documents import read_document
+from weightshare.api.documents import naming, read_document
 from weightshare.content.store import Store
 from weightshare.errors import WeightshareError
 from weightshare.manifest.envelope import Envelope
@@ -47,4 +47,6 @@ def payload_of(manifest: str | Path) -> bytes:
     if _DIGEST.fullmatch(str(manifest)):
         return bytes.fromhex(str(manifest))
     hint = "Give the weightshare.json of a release, or the SHA-256 of its payload."
-    return Envelope.parse(read_document(Path(manifest), MAX_ENVELOPE, hint=hint)).payload_sha256
+    data = read_document(Path(manifest), MAX_ENVELOPE, hint=hint)
+    with naming(Path(manifest)):
+        return Envelope.parse(data).payload_sha256

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from weightshare.api.documents import check_free, read_document, write_document
+from weightshare.api.documents import check_free, naming, read_document, write_document
 from weightshare.api.trusting import team_of
 from weightshare.content.store import Home
 from weightshare.errors import TeamRootError, UsageError
@@ -76,6 +76,17 @@ def read_file(path: Path) -> bytes:
     return read_document(path, MAX_ROOT, hint="Give a root file: NAME.1.root.json.")
 
 
+def root_in(path: Path) -> Root:
+    """The root that a file holds, as it says.
+
+    Raises:
+        UsageError: the file cannot be read.
+        TeamRootError: it holds no root.
+    """
+    with naming(path):
+        return read_root(read_file(path))
+
+
 def write_draft(root: Root, previous: Root | None, out: Path | None, home: Home) -> TeamFile:
     """Write a root that nobody has signed yet; never over another file.
 
@@ -104,7 +115,7 @@ def complete_team(what: str, home: Home) -> tuple[Team, Path | None]:
     """
     path = Path(what).expanduser()
     if path.is_file():
-        root = read_root(read_file(path))
+        root = root_in(path)
         known = team_of(home, root.name)
         files = [*siblings(path, root), root.raw]
         if known is not None and all(file != known.chain[0].raw for file in files):
@@ -129,7 +140,7 @@ def previous_of(root: Root, path: Path, home: Home) -> Root | None:
         return None
     sibling = path.with_name(f"{root.name}.{root.version - 1}.root.json")
     if sibling.is_file():
-        return read_root(read_file(sibling))
+        return root_in(sibling)
     known = team_of(home, root.name)
     if known is None or known.version < root.version - 1:
         raise TeamRootError(
@@ -151,7 +162,7 @@ def described(root: Root, previous: Root | None, path: Path | None, home: Home) 
     if root.version == 1:
         fingerprint = roots.identity(root)
     elif path is not None and (first := path.with_name(f"{root.name}.1.root.json")).is_file():
-        fingerprint = roots.identity(read_root(read_file(first)))
+        fingerprint = roots.identity(root_in(first))
     elif known is not None:
         fingerprint = known.fingerprint
     return TeamFile(

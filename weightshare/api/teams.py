@@ -11,26 +11,25 @@ from pathlib import Path
 
 from weightshare.api.documents import write_document
 from weightshare.api.earlier import payload_of
+from weightshare.api.key_sources import keys_in_file
 from weightshare.api.signers import open_signer
 from weightshare.api.team_files import (
     TeamFile,
     complete_team,
     described,
     previous_of,
-    read_file,
+    root_in,
     siblings,
     write_draft,
 )
 from weightshare.api.trusting import team_pin
 from weightshare.content.store import Home
-from weightshare.errors import KeyFileError, PinError
+from weightshare.errors import KeyFileError, PinError, UsageError
 from weightshare.trust import publishers, roots
+from weightshare.trust.key_types import is_key_type
 from weightshare.trust.keys import PublicKey, parse_fingerprint
 from weightshare.trust.pins import Pin
 from weightshare.trust.publishers import KnownPublishers
-from weightshare.trust.teams import read_root
-
-_MAX_LINE = 16_384
 
 
 def new_team(
@@ -54,10 +53,10 @@ def new_team(
 
     Raises:
         KeyFileError: a key that cannot serve.
-        TeamRootError: a threshold that cannot be met.
         FileInTheWayError: the root file is there already.
     """
     members = tuple(map(public_key, keys))
+    _check_threshold(threshold, members)
     made = roots.draft(name, members, threshold, keep=[payload_of(path) for path in keep])
     return write_draft(made, None, out, home or Home.default())
 
@@ -85,7 +84,7 @@ def change_team(
 
     Raises:
         KeyFileError: a key that cannot serve, or is none of the team's.
-        TeamRootError: the root does not hold, or the threshold cannot be met.
+        TeamRootError: the root does not hold.
         UsageError: there is no such root or team.
         FileInTheWayError: the next root is there already.
     """
@@ -104,10 +103,12 @@ def change_team(
         if key in keys:
             raise KeyFileError(f"{key.fingerprint} is one of the team's keys already.")
         keys.append(key)
+    threshold = threshold or team.current.releases.threshold
+    _check_threshold(threshold, keys)
     made = roots.draft(
         team.name,
         keys,
-        threshold or team.current.releases.threshold,
+        threshold,
         previous=team.current,
         keep=[payload_of(entry) for entry in keep],
     )
@@ -140,7 +141,7 @@ def sign_root(
     """
     home = home or Home.default()
     path = Path(path)
-    root = read_root(read_file(path))
+    root = root_in(path)
     previous = previous_of(root, path, home)
     signer = open_signer(key, home, passphrase, waiting)
     members = {*root.roots.keys, *(previous.roots.keys if previous else ())}
@@ -169,7 +170,7 @@ def show_team(what: str, *, home: Home | None = None) -> TeamFile:
     home = home or Home.default()
     path = Path(what).expanduser()
     if path.is_file():
-        root = read_root(read_file(path))
+        root = root_in(path)
         return described(root, previous_of(root, path, home), path, home)
     team, _ = complete_team(what, home)
     previous = team.chain[-2] if len(team.chain) > 1 else None
@@ -191,16 +192,17 @@ def trust_team(
         PinError: the name is pinned with another key, which did not sign the team's first root.
     """
     home = home or Home.default()
-    raw = read_file(path)
+    newest = root_in(path)
+    raw = newest.raw
 
     def change(known: KnownPublishers) -> KnownPublishers:
         pinned = next((pin for pin in known.named(name) if not pin.revoked), None)
-        files = [*siblings(path, read_root(raw)), raw]
+        files = [*siblings(path, newest), raw]
         if pinned is not None and pinned.team is not None and not replace:
-            if read_root(raw).version <= pinned.team.version and all(r.raw != raw for r in pinned.team.chain):
+            if newest.version <= pinned.team.version and all(r.raw != raw for r in pinned.team.chain):
                 raise PinError(
                     f"{name} is known by root {pinned.team.version}; {path} is another root "
-                    f"{read_root(raw).version}.",
+                    f"{newest.version}.",
                     hint="If they told you of a new team by a way you trust, add --replace.",
                 )
             return known.with_team(pinned.fingerprint, roots.follow(pinned.team, files))
@@ -218,18 +220,25 @@ def public_key(text: str) -> PublicKey:
     """A public key by file or as a line.
 
     Raises:
-        KeyFileError: it is none, or one that cannot serve.
+        KeyFileError: it is none, one that cannot serve, or a file with several.
     """
     path = Path(text).expanduser()
-    if not path.is_file():
-        if text.startswith(("ssh-", "sk-", "ecdsa-")):
-            return PublicKey.parse(text)
-        raise KeyFileError(f"There is no public key file {text!r}.", hint="Give a .pub file for each member.")
-    try:
-        with path.open(encoding="utf-8") as file:
-            return PublicKey.parse(file.readline(_MAX_LINE).strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{path} cannot be read as a public key: {error}.") from error
+    if path.is_file():
+        keys = keys_in_file(path).keys
+        if len(keys) > 1:
+            raise KeyFileError(f"{path} holds {len(keys)} keys; a member has one.")
+        return keys[0]
+    if is_key_type(text.partition(" ")[0]):
+        return PublicKey.parse(text)
+    raise KeyFileError(f"There is no public key file {text!r}.", hint="Give a .pub file for each member.")
+
+
+def _check_threshold(threshold: int, keys: Sequence[PublicKey]) -> None:
+    if threshold > len(keys):
+        raise UsageError(
+            f"{threshold} signatures are demanded of {len(keys)} in all.",
+            hint="Name more keys, or a lower --threshold.",
+        )
 
 
 def _fingerprint(text: str) -> str:
