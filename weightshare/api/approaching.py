@@ -9,7 +9,8 @@ from weightshare.api.sources import Target
 from weightshare.manifest.metainfo import Info
 from weightshare.progress import Observer
 from weightshare.swarm.fetching import Transfer
-from weightshare.swarm.session import Peer, Session
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
 
 

@@ -28,7 +28,8 @@ from weightshare.manifest.pieces import PieceMap
 from weightshare.manifest.text import quoted
 from weightshare.progress import Observer, Phase, Progress
 from weightshare.swarm.fetching import Transfer
-from weightshare.swarm.session import Peer, Session
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer
 
 
 class FetchJob:

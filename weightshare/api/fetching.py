@@ -22,7 +22,8 @@ from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
-from weightshare.swarm.session import Peer, Session
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer
 
 
 def fetch(

@@ -19,7 +19,8 @@ from weightshare.manifest.metainfo import Info, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer
 from weightshare.swarm.fetching import Transfer
-from weightshare.swarm.session import Peer, Session
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
 
 

@@ -26,7 +26,8 @@ from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import Manifest
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
-from weightshare.swarm.session import Peer, Session
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
 from weightshare.trust.gate import Examined
 from weightshare.trust.publishers import KnownPublishers

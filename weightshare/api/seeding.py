@@ -14,7 +14,8 @@ from weightshare.errors import ReleaseNotFoundError, RetiredKeyError, RevokedErr
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.seeding import Offer, Serving, serve
-from weightshare.swarm.session import Peer, Session
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer
 
 
 def _silent(_: SeedStatus) -> None:

@@ -32,8 +32,9 @@ from weightshare.swarm.alerts import (
     TrackerFailed,
 )
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
-from weightshare.swarm.session import Session, Torrent, same_files
+from weightshare.swarm.session import Session
 from weightshare.swarm.states import Observation, Watch
+from weightshare.swarm.torrent import Torrent, same_files
 
 _REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0

@@ -13,8 +13,8 @@ from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Phase
 from weightshare.swarm.alerts import CacheFlushed, Checked, Event, PieceFinished, ResumeFailed, ResumeSaved
-from weightshare.swarm.session import Torrent
 from weightshare.swarm.states import Watch
+from weightshare.swarm.torrent import Torrent
 from weightshare.units import MIB
 
 TICK = 0.1

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from weightshare.errors import DiskError
 from weightshare.swarm.alerts import FileFailed, TorrentFailed
-from weightshare.swarm.session import Peer, Session, Torrent
+from weightshare.swarm.session import Session
+from weightshare.swarm.torrent import Peer, Torrent
 
 _TICK = 0.2
 _REPORT_EVERY = 1.0

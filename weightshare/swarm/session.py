@@ -1,14 +1,12 @@
-"""One engine session, and a torrent in it. Nothing above this module sees a libtorrent object.
+"""One engine session. Nothing above this package sees a libtorrent object.
 
 A session listens from its first moment, speaks only to whom its network allows, and is closed within a bounded time.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -18,157 +16,14 @@ import libtorrent as lt
 from weightshare.errors import ListenError, MetainfoError, WeightshareError
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.manifest.metainfo import Info
-from weightshare.swarm.alerts import Event, ListenFailed, key_of, translate
-from weightshare.swarm.networks import Network, allowed_urls, allows_host
+from weightshare.swarm.alerts import Event, ListenFailed, translate
+from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
-
-Peer = tuple[str, int]
+from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
 
 _RETIRED: list[lt.session] = []  # see `Session.close`
-_REDIAL = 2.0
 _LISTEN_WAIT = 3.0
 _OWN_FLAGS = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentStatus:
-    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second.
-
-    `done` and `wanted` are bytes of the wanted files; `wasted` came from peers for nothing, broken or once too often.
-    """
-
-    state: str
-    done: int
-    wanted: int
-    wasted: int
-    uploaded: int
-    down_rate: float
-    up_rate: float
-    peers: int
-    seeds: int
-    error: str
-    halted: bool
-
-
-class Torrent:
-    """A torrent in a session; `key` names it in events."""
-
-    def __init__(self, handle: lt.torrent_handle, network: Network, peers: Sequence[Peer]) -> None:
-        self._handle = handle
-        self._network = network
-        self._peers = [peer for peer in peers if allows_host(network, peer[0])]
-        self._dialled = 0.0
-        self.key = key_of(handle.info_hashes())
-
-    def info(self) -> bytes:
-        """The raw info dictionary; only once the metadata is here."""
-        return bytes(self._metadata().info_section())
-
-    def engine_files(self) -> list[tuple[str, int, bytes | None]]:
-        """The engine's own list of files, pads left out: path from the torrent's name on, size, pieces root."""
-        files = self._metadata().layout()
-        found = []
-        for index in _real_files(files):
-            root = files.root(index)
-            found.append(
-                (
-                    files.file_path(index).replace("\\", "/"),
-                    files.file_size(index),
-                    None if root.is_all_zeros() else root.to_bytes(),
-                )
-            )
-        return found
-
-    def want(self, positions: Collection[int]) -> None:
-        """Ask for just these files, by their place in the file tree."""
-        self._handle.prioritize_files(_priorities(self._metadata().layout(), positions))
-
-    def _metadata(self) -> lt.torrent_info:
-        found = self._handle.torrent_file()
-        if found is None:
-            raise AssertionError("the metadata is not here yet")
-        return found
-
-    def dial(self, now: float) -> None:
-        """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
-        if not self._peers or now - self._dialled < _REDIAL:
-            return
-        self._dialled = now
-        if self._handle.status().num_peers >= len(self._peers):
-            return
-        for host, port in self._peers:
-            for address in _addresses(host, self._network):
-                self._handle.connect_peer((address, port))
-
-    def status(self) -> TorrentStatus:
-        """Where it stands."""
-        status = self._handle.status()
-        return TorrentStatus(
-            state=str(status.state),
-            done=status.total_wanted_done,
-            wanted=status.total_wanted,
-            wasted=status.total_failed_bytes + status.total_redundant_bytes,
-            uploaded=status.total_payload_upload,
-            down_rate=status.download_payload_rate,
-            up_rate=status.upload_payload_rate,
-            peers=status.num_peers,
-            seeds=status.num_seeds,
-            error=status.errc.message() if status.errc.value() else "",
-            halted=bool(self._handle.flags() & lt.torrent_flags.upload_mode),
-        )
-
-    def nobody_has(self, pieces: Collection[int]) -> int | None:
-        """The first of these pieces that no connected peer has, None if each has one."""
-        counts = self._handle.piece_availability()
-        return next((piece for piece in sorted(pieces) if piece < len(counts) and not counts[piece]), None)
-
-    def pieces(self) -> list[bool]:
-        """Which pieces are here, by index."""
-        return list(self._handle.status(lt.torrent_handle.query_pieces).pieces)
-
-    def dialled(self) -> list[Peer]:
-        """The connected peers that we dialled, who can be dialled again."""
-        ours = lt.peer_info.local_connection
-        return [
-            (str(peer.ip[0]), int(peer.ip[1])) for peer in self._handle.get_peer_info() if peer.flags & ours
-        ]
-
-    def flush(self) -> None:
-        """Write out what is finished; `CacheFlushed` says when."""
-        self._handle.flush_cache()
-
-    def pause(self) -> None:
-        """Let go of all peers and write out what came; `Paused` says when."""
-        self._handle.pause()
-
-    def recheck(self) -> None:
-        """Compare all that is on disk with the hashes; `Checked` says when."""
-        self._handle.force_recheck()
-
-    def resume_halted(self) -> None:
-        """Take a torrent that stopped at a disk error up again."""
-        self._handle.unset_flags(lt.torrent_flags.upload_mode)
-
-    def save_resume(self) -> None:
-        """Ask for resume data; `ResumeSaved` or `ResumeFailed` brings it."""
-        self._handle.save_resume_data(lt.torrent_handle.save_info_dict)
-
-    def connect_now(self) -> None:
-        """Dial the known peers at once and not at the engine's next second.
-
-        The engine dials when a torrent is taken up from a pause. To be called before there are trackers: they would
-        hear of the pause.
-        """
-        self._handle.pause()
-        self._handle.resume()
-
-    def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
-        """Add trackers, and web seeds (only after the gate), as far as the network allows."""
-        for url in allowed_urls(self._network, trackers):
-            self._handle.add_tracker({"url": url})
-        for url in allowed_urls(self._network, web_seeds):
-            self._handle.add_url_seed(url)
 
 
 class Session:
@@ -253,7 +108,7 @@ class Session:
             params = saved
         params.trackers = []
         params.url_seeds = []
-        params.file_priorities = _priorities(layout, wanted)
+        params.file_priorities = priorities_of(layout, wanted)
         if here:
             params.have_pieces = [piece in here for piece in range(layout.num_pieces())]
         if fresh and self.network is not Network.PUBLIC:
@@ -279,7 +134,7 @@ class Session:
             peers: dialled.
         """
         params, layout = _load(torrent)
-        indices = list(_real_files(layout))
+        indices = list(real_files(layout))
         params.renamed_files = {indices[position]: str(path) for position, path in locations.items()}
         params.trackers = list(allowed_urls(self.network, trackers))
         params.url_seeds = list(allowed_urls(self.network, web_seeds))
@@ -353,26 +208,6 @@ class Session:
             )
 
 
-def same_files(info: Info, torrent: Torrent) -> None:
-    """Hold the engine's list of files against the raw file tree.
-
-    libtorrent renames what it finds unsafe, and cuts names longer than 240 bytes. The gate has refused all unsafe names
-    already; should the engine still see other files than we do, a file's place in the list would mean two things.
-
-    Raises:
-        MetainfoError: they differ.
-    """
-    ours = [(f"{info.name}/{entry.path}", entry.size, entry.pieces_root) for entry in info.files]
-    theirs = torrent.engine_files()
-    if ours != theirs:
-        odd = next((a[0] for a, b in zip(ours, theirs, strict=False) if a != b), "the number of files")
-        raise MetainfoError(
-            f"The torrent's file tree reads differently in the torrent engine, first at {odd!r}.",
-            hint="The torrent is malformed or hostile; nothing of it was kept.",
-            field="file tree",
-        )
-
-
 def _bare(magnet: Magnet) -> Magnet:
     """The magnet's hashes and name alone: trackers are filtered apart, and web seeds wait for the gate."""
     return Magnet(v2_hash=magnet.v2_hash, v1_hash=magnet.v1_hash, name=magnet.name)
@@ -399,24 +234,3 @@ def _try_resume(data: bytes) -> lt.add_torrent_params | None:
         return lt.read_resume_data(data)
     except RuntimeError:
         return None
-
-
-def _real_files(files: lt.file_storage) -> Iterable[int]:
-    pad = lt.file_storage.flag_pad_file
-    return (index for index in range(files.num_files()) if not files.file_flags(index) & pad)
-
-
-def _priorities(files: lt.file_storage, wanted: Collection[int]) -> list[int]:
-    priorities = [0] * files.num_files()
-    for position, index in enumerate(_real_files(files)):
-        priorities[index] = 4 if position in wanted else 0
-    return priorities
-
-
-def _addresses(host: str, network: Network) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return []
-    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    return [address for address in addresses if allows_host(network, address)]

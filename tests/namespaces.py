@@ -1,0 +1,122 @@
+"""Networks of our own: nodes in Linux network namespaces on one bridge, with links of a chosen rate.
+
+The bridge stands in a namespace too, so the machine's own network is never touched. Addresses are from 198.18.0.0/15,
+which is set aside for such measurements (RFC 2544) and which no peer takes for its own household.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+BURST = "128kb"
+LATENCY = "50ms"  # what may wait in a link's queue
+
+_serial = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the network: its namespace, and its address there."""
+
+    namespace: str
+    address: str
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """The words that run `words` on this node; needs no shell and keeps the environment."""
+        return ["ip", "netns", "exec", self.namespace, *words]
+
+
+def missing() -> str:
+    """Why there can be no namespaces here, empty if there can."""
+    if sys.platform != "linux":
+        return "network namespaces are Linux's"
+    if os.geteuid() != 0:
+        return "network namespaces want root"
+    if not shutil.which("ip") or not shutil.which("tc"):
+        return "iproute2 is not installed"
+    probe = f"ws-{os.getpid()}-probe"
+    if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
+        return "this machine lets nobody make network namespaces"
+    _ip("netns", "del", probe)
+    return ""
+
+
+class Lan:
+    """Nodes on one bridge, as a context; gone when it ends.
+
+    Args:
+        count: how many nodes.
+        rate: of each link, each way, in `tc`'s words (`200mbit`); empty for no limit.
+        default_route: whether nodes have a route to everywhere, by way of the bridge (where everything ends).
+    """
+
+    def __init__(self, count: int, *, rate: str = "", default_route: bool = False) -> None:
+        self._prefix = f"ws-{os.getpid()}-{next(_serial)}"
+        self.hub = f"{self._prefix}-hub"
+        self.nodes = [
+            Node(f"{self._prefix}-n{number}", f"198.18.{(number + 2) // 250}.{(number + 2) % 250}")
+            for number in range(count)
+        ]
+        self._rate = rate
+        self._default_route = default_route
+
+    def __enter__(self) -> Self:
+        try:
+            _ip("netns", "add", self.hub)
+            self._hub("ip", "link", "add", "br0", "type", "bridge")
+            self._hub("ip", "addr", "add", "198.18.255.254/15", "dev", "br0")
+            self._hub("ip", "link", "set", "br0", "up")
+            for number, node in enumerate(self.nodes):
+                self._join(number, node)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name in (*(node.namespace for node in self.nodes), self.hub):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+    def cut(self, number: int, *, on: bool = True) -> None:
+        """Cut a node's link, or with `on=False` mend it."""
+        self._hub("ip", "link", "set", f"v{number}", "down" if on else "up")
+
+    def _join(self, number: int, node: Node) -> None:
+        _ip("netns", "add", node.namespace)
+        self._hub(
+            "ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", node.namespace
+        )
+        self._hub("ip", "link", "set", f"v{number}", "master", "br0", "up")
+        inside = node.command
+        _run(inside(["ip", "addr", "add", f"{node.address}/15", "dev", "eth0"]))
+        _run(inside(["ip", "link", "set", "lo", "up"]))
+        _run(inside(["ip", "link", "set", "eth0", "up"]))
+        if self._default_route:
+            _run(inside(["ip", "route", "add", "default", "via", "198.18.255.254"]))
+        if self._rate:
+            shape = ["root", "tbf", "rate", self._rate, "burst", BURST, "latency", LATENCY]
+            _run(inside(["tc", "qdisc", "add", "dev", "eth0", *shape]))
+            self._hub("tc", "qdisc", "add", "dev", f"v{number}", *shape)
+
+    def _hub(self, *words: str) -> None:
+        _run(["ip", "netns", "exec", self.hub, *words])
+
+
+def _ip(*words: str) -> None:
+    _run(["ip", *words])
+
+
+def _run(words: Sequence[str]) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")
