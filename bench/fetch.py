@@ -5,10 +5,16 @@ included. libtorrent: a leech of forty lines with the same settings from an equa
 until everything is written; it proves no publisher and reads nothing back. aria2c: the v1 twin, from our seeder by a
 tracker on loopback. curl: the same files from nginx, which checks nothing at all.
 
+Shapes of a release. `pair`: two files of half of `--size` each, the standing comparison. `one`: a single file of twice
+`--size`. `many`: 64 files. `small`: 10,000 files of 16 KiB, where not bytes but names cost time.
+
 The bound. One connection of libtorrent to libtorrent runs at 300-350 MiB/s on two cores, of which both ends together
 use about 1.2. Reading back and hashing leaves costs another 0.6 core-seconds a GiB, so it fits into the rest of the
 second core, if it runs beside the transfer and not after it. Starting up (0.3 s), the gate (0.1 s) and the last pieces'
 proof (0.1 s) are what remains. Prediction, written before the first run: 0.95 of the bare pair at 4 GiB.
+
+`--workers K` runs K bare pairs at once, each process a session of its own that fetches every K-th file: what splitting
+the network's work over processes could bring on this machine at most.
 
 Data lies in /dev/shm unless told otherwise, warm; the sides take turns, and medians count.
 """
@@ -22,63 +28,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.harness import alternate, hardware, medians, print_table, publish
-from weightshare.units import GIB, MIB, parse_size
+from bench.sides import (
+    BARE_LEECH,
+    COMMAND,
+    LIMIT,
+    bare_seeder,
+    environment,
+    nginx,
+    our_seeder,
+    tracker,
+    weightshare,
+)
+from weightshare.units import GIB, KIB, MIB, parse_size
 
-ROOT = Path(__file__).resolve().parents[1]
-COMMAND = [sys.executable, "-m", "weightshare_cli"]
-LIMIT = 600
-
-BARE_SEEDER = """
-import sys, json
-import libtorrent as lt
-from weightshare.swarm.networks import Network
-from weightshare.swarm.settings import SKIP_V1_HASHES, session_settings
-session = lt.session(session_settings(Network.LOCAL))
-params = lt.load_torrent_file(sys.argv[1])
-params.save_path = sys.argv[2]
-params.renamed_files = {int(k): v for k, v in json.loads(sys.argv[3]).items()}
-params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-params.flags |= SKIP_V1_HASHES
-params.have_pieces = [True] * params.ti.num_pieces()
-session.add_torrent(params)
-print(session.listen_port(), flush=True)
-sys.stdin.read()
-"""
-
-BARE_LEECH = """
-import sys
-import libtorrent as lt
-from weightshare.swarm.networks import Network
-from weightshare.swarm.settings import SKIP_V1_HASHES, session_settings
-session = lt.session(session_settings(Network.LOCAL))
-params = lt.parse_magnet_uri(sys.argv[1])
-params.trackers = []
-params.save_path = sys.argv[2]
-params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-params.flags |= SKIP_V1_HASHES
-params.peers = [("127.0.0.1", int(sys.argv[3]))]
-handle = session.add_torrent(params)
-finished = False
-while True:
-    session.wait_for_alert(100)
-    for alert in session.pop_alerts():
-        if isinstance(alert, lt.cache_flushed_alert) and finished:
-            sys.exit(0)
-    if not finished and handle.status().is_seeding:
-        finished = True
-        handle.flush_cache()
-"""
+SMALL_FILES = 9_998  # with the manifest and the configuration, the most that a release may have
+Figures = dict[str, list[float]]
 
 
 def main() -> None:
@@ -86,75 +59,95 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", default="4GiB", help="bytes of the release (4GiB)")
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each side (3)")
+    parser.add_argument(
+        "--shapes", default="pair,one,many,small", help="comma-separated: pair, one, many, small (all)"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="K", help="bare pairs at once, up to K (1)")
     parser.add_argument("--data", type=Path, default=Path("/dev/shm"), help="where data lies (/dev/shm)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.add_argument("--out", type=Path, help="write the JSON object to a file")
     asked = parser.parse_args()
     facts = hardware()
-    with (
-        tempfile.TemporaryDirectory(dir=asked.data, prefix="weightshare-bench-") as name,
-        ExitStack() as stack,
-    ):
-        figures, size = _measure(Path(name), parse_size(asked.size), asked.runs, stack)
-    rates = {side: size / MIB / seconds for side, seconds in medians(figures).items()}
-    ratios = {
-        f"vs_{key}": rates["weightshare"] / rates[side]
-        for key, side in (("libtorrent", "libtorrent"), ("aria2c", "aria2c"), ("curl", "curl"))
-        if side in rates
-    }
+    shapes: dict[str, Any] = {}
+    for shape in asked.shapes.split(","):
+        with tempfile.TemporaryDirectory(dir=asked.data, prefix="weightshare-bench-") as name:
+            shapes[shape] = _shape(shape, Path(name), parse_size(asked.size), asked.runs, asked.workers)
+        _print(shape, shapes[shape], asked.runs)
     result: dict[str, Any] = {
         "bench": "fetch",
         "hardware": facts,
-        "size_gib": size / GIB,
         "data": "tmpfs, warm" if str(asked.data).startswith("/dev/shm") else "disk, warm",
         "runs": asked.runs,
-        "seconds": figures,
-        "mib_per_second": rates,
-        "ratios": ratios,
+        "shapes": shapes,
+        "ratios": next(iter(shapes.values()))["ratios"],
     }
-    print_table(
-        f"fetch, {size / GIB:.1f} GiB over loopback, median of {asked.runs}",
-        ["side", "seconds", "MiB/s", "ours over theirs"],
-        [
-            [side, seconds, rates[side], rates["weightshare"] / rates[side]]
-            for side, seconds in medians(figures).items()
-        ],
-    )
     publish(result, as_json=asked.json, out=asked.out)
 
 
-def _measure(work: Path, size: int, runs: int, stack: ExitStack) -> tuple[dict[str, list[float]], int]:
-    folder = work / "model"
-    total = _make(folder, size)
-    home = work / "home"
-    tracker = stack.enter_context(_tracker())
-    _weightshare(home, "keys", "new", "bench")
-    made = json.loads(
-        _weightshare(
-            home,
-            "publish",
-            str(folder),
-            "--name",
-            "bench/model",
-            "--v1-twin",
-            "--json",
-            "--tracker",
-            f"http://127.0.0.1:{tracker.server_address[1]}/announce",
-        )
+def _shape(shape: str, work: Path, size: int, runs: int, workers: int) -> dict[str, Any]:
+    with ExitStack() as stack:
+        figures, total, files = _measure(shape, work, size, runs, workers, stack)
+    rates = {side: total / MIB / seconds for side, seconds in medians(figures).items()}
+    return {
+        "size_gib": total / GIB,
+        "files": files,
+        "seconds": figures,
+        "mib_per_second": rates,
+        "ratios": {f"vs_{side}": rates["weightshare"] / rate for side, rate in rates.items()},
+    }
+
+
+def _print(shape: str, found: dict[str, Any], runs: int) -> None:
+    rates = found["mib_per_second"]
+    print_table(
+        f"fetch {shape}: {found['size_gib']:.2f} GiB in {found['files']:,} files, median of {runs}",
+        ["side", "seconds", "MiB/s", "ours over theirs"],
+        [
+            [side, seconds, rates[side], rates["weightshare"] / rates[side]]
+            for side, seconds in medians(found["seconds"]).items()
+        ],
     )
-    port = stack.enter_context(_our_seeder(home))
-    tracker.peers = bytes([127, 0, 0, 1]) + port.to_bytes(2, "big")  # type: ignore[attr-defined]
-    bare_port = stack.enter_context(_bare_seeder(Path(made["torrent"]), folder))
+
+
+def _measure(
+    shape: str, work: Path, size: int, runs: int, workers: int, stack: ExitStack
+) -> tuple[Figures, int, int]:
+    folder = work / "model"
+    _make(shape, folder, size)
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    total = sum(path.stat().st_size for path in paths)
+    home = work / "home"
+    announced = stack.enter_context(tracker())
+    weightshare(home, "keys", "new", "bench")
+    said = weightshare(
+        home,
+        "publish",
+        str(folder),
+        "--name",
+        "bench/model",
+        "--v1-twin",
+        "--json",
+        "--tracker",
+        f"http://127.0.0.1:{announced.server_address[1]}/announce",
+    )
+    made = json.loads(said)
+    port = stack.enter_context(our_seeder(home))
+    announced.peers = bytes([127, 0, 0, 1]) + port.to_bytes(2, "big")  # type: ignore[attr-defined]
     leech_home = work / "leech-home"
-    _weightshare(leech_home, "trust", "add", "bench", made["publisher"])
+    weightshare(leech_home, "trust", "add", "bench", made["publisher"])
     target = work / "out"
     fetch = [*COMMAND, "fetch", made["magnet"], str(target), "--quiet", "--peer", f"127.0.0.1:{port}"]
+    ports = [stack.enter_context(bare_seeder(Path(made["torrent"]), folder)) for _ in range(max(1, workers))]
     sides: dict[str, Callable[[], float]] = {
-        "weightshare": lambda: _timed(fetch, target, leech_home),
-        "libtorrent": lambda: _timed(
-            [sys.executable, "-c", BARE_LEECH, made["magnet"], str(target), str(bare_port)], target
-        ),
+        "weightshare": lambda: _timed([fetch], target, leech_home),
+        "libtorrent": lambda: _timed([_leech(made["magnet"], target, ports[0])], target),
     }
+    for count in (2**power for power in range(1, 8) if 2**power <= workers):
+        leeches = [
+            _leech(made["magnet"], target, port, share=(number, count))
+            for number, port in enumerate(ports[:count])
+        ]
+        sides[f"libtorrent x{count}"] = lambda leeches=leeches: _timed(leeches, target)  # type: ignore[misc]
     if shutil.which("aria2c"):
         aria2c = [
             "aria2c",
@@ -168,167 +161,62 @@ def _measure(work: Path, size: int, runs: int, stack: ExitStack) -> tuple[dict[s
             f"--dir={target}",
             made["v1_twin"],
         ]
-        sides["aria2c"] = lambda: _timed(aria2c, target)
+        sides["aria2c"] = lambda: _timed([aria2c], target)
     if shutil.which("nginx") and shutil.which("curl"):
-        http = stack.enter_context(_nginx(work, folder))
-        urls = [f"http://127.0.0.1:{http}/{path.name}" for path in sorted(folder.iterdir())]
-        sides["curl"] = lambda: _timed(
-            ["curl", "--silent", "--fail", "--output-dir", str(target), "--remote-name-all", *urls], target
+        http = stack.enter_context(nginx(work, folder))
+        listing = work / "curl.txt"
+        listing.write_text(
+            "".join(
+                f'url = "http://127.0.0.1:{http}/{name}"\noutput = "{target / name}"\n'
+                for name in sorted(path.relative_to(folder).as_posix() for path in paths)
+            )
         )
-    return alternate(sides, runs), total
+        sides["curl"] = lambda: _timed(
+            [["curl", "--silent", "--fail", "--create-dirs", "--config", str(listing)]], target
+        )
+    return alternate(sides, runs), total, len(paths)
 
 
-def _make(folder: Path, size: int) -> int:
-    """Two large files of random bytes, and a small one."""
-    folder.mkdir(parents=True)
-    for index in range(2):
-        with (folder / f"shard-{index}.data").open("wb") as file:
-            for _ in range(size // 2 // (8 * MIB)):
-                file.write(os.urandom(8 * MIB))
+def _leech(magnet: str, target: Path, port: int, share: tuple[int, int] = (0, 1)) -> list[str]:
+    return [sys.executable, "-c", BARE_LEECH, magnet, str(target), str(port), *map(str, share)]
+
+
+def _make(shape: str, folder: Path, size: int) -> None:
+    """Files of random bytes, and a small one."""
+    sizes = {
+        "pair": [size // 2] * 2,
+        "one": [size * 2],
+        "many": [size // 64] * 64,
+        "small": [16 * KIB] * SMALL_FILES,
+    }[shape]
+    for index, length in enumerate(sizes):
+        path = folder / f"part-{index // 100:03}" / f"shard-{index:05}.data"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for begin in range(0, length, 8 * MIB):
+                file.write(os.urandom(min(8 * MIB, length - begin)))
     (folder / "config.json").write_text("{}\n")
-    return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def _timed(command: list[str], target: Path, home: Path | None = None) -> float:
-    """Seconds of one whole process that fills an empty folder; the folder is gone afterwards."""
+def _timed(commands: list[list[str]], target: Path, home: Path | None = None) -> float:
+    """Seconds of whole processes, begun together, that fill an empty folder; the folder is gone afterwards."""
     if home is not None:
         shutil.rmtree(home / "releases", ignore_errors=True)
     target.mkdir()
     began = time.perf_counter()
+    running = [
+        subprocess.Popen(command, env=environment(home), stdout=subprocess.DEVNULL) for command in commands
+    ]
     try:
-        subprocess.run(command, check=True, timeout=LIMIT, env=_environment(home), stdout=subprocess.DEVNULL)
+        for process, command in zip(running, commands, strict=True):
+            if process.wait(LIMIT):
+                raise RuntimeError(f"{command[0]} ended with {process.returncode}")
         return time.perf_counter() - began
     finally:
-        shutil.rmtree(target)
-
-
-def _environment(home: Path | None = None) -> dict[str, str]:
-    search = [str(ROOT), str(ROOT / "cli"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    named = {"WEIGHTSHARE_HOME": str(home)} if home is not None else {}
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(search), "WEIGHTSHARE_NETWORK": "local", **named}
-
-
-def _weightshare(home: Path, *words: str) -> str:
-    done = subprocess.run(
-        [*COMMAND, *words], check=True, capture_output=True, text=True, timeout=LIMIT, env=_environment(home)
-    )
-    return done.stdout
-
-
-@contextmanager
-def _our_seeder(home: Path) -> Iterator[int]:
-    process = subprocess.Popen(
-        [*COMMAND, "seed", "--json", "--quiet"], stdout=subprocess.PIPE, env=_environment(home), text=True
-    )
-    with _ended(process):
-        assert process.stdout is not None
-        yield int(json.loads(process.stdout.readline())["port"])
-
-
-@contextmanager
-def _bare_seeder(torrent: Path, folder: Path) -> Iterator[int]:
-    import libtorrent as lt
-
-    info = lt.load_torrent_file(str(torrent)).ti
-    assert info is not None
-    files = info.layout()
-    places = {
-        index: str(folder / files.file_path(index).partition("/")[2])
-        for index in range(files.num_files())
-        if not files.file_flags(index) & lt.file_storage.flag_pad_file
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", BARE_SEEDER, str(torrent), str(folder), json.dumps(places)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=_environment(),
-        text=True,
-    )
-    with _ended(process):
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-
-
-@contextmanager
-def _nginx(work: Path, folder: Path) -> Iterator[int]:
-    port = 28080
-    place = work / "nginx"
-    place.mkdir()
-    (place / "nginx.conf").write_text(
-        f"""daemon off; pid {place}/pid; error_log {place}/error.log; worker_processes 1;
-        events {{}}
-        http {{
-          access_log off; sendfile on; tcp_nopush on;
-          client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place};
-          uwsgi_temp_path {place}; scgi_temp_path {place};
-          server {{ listen 127.0.0.1:{port}; root {folder}; }}
-        }}
-        """
-    )
-    for path in (work, place, folder):
-        path.chmod(0o755)  # its worker runs as another user
-    process = subprocess.Popen(["nginx", "-e", f"{place}/error.log", "-c", f"{place}/nginx.conf"])
-    with _ended(process):
-        _await_http(port)
-        yield port
-
-
-def _await_http(port: int) -> None:
-    subprocess.run(
-        [
-            "curl",
-            "--silent",
-            "--retry",
-            "20",
-            "--retry-connrefused",
-            "--retry-delay",
-            "1",
-            "-o",
-            os.devnull,
-            f"http://127.0.0.1:{port}/config.json",
-        ],
-        check=True,
-        timeout=60,
-    )
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[Any]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
+        for process in running:
             process.kill()
-            process.wait(20)
-
-
-class _Announce(BaseHTTPRequestHandler):
-    """A tracker that knows one peer."""
-
-    def do_GET(self) -> None:
-        peers = getattr(self.server, "peers", b"")
-        body = b"d8:intervali60e5:peers%d:%se" % (len(peers), peers)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def _tracker() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Announce)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
+            process.wait()
+        shutil.rmtree(target)
 
 
 if __name__ == "__main__":

@@ -254,4 +254,5 @@ def _sync(path: Path) -> None:
 
 def _parents(path: Path, root: Path) -> list[Path]:
     """The folders from `root` down to the one that holds `path`."""
-    return [folder for folder in path.parents if folder == root or root in folder.parents]
+    depth = len(root.parts)
+    return [folder for folder in path.parents if len(folder.parts) >= depth]

@@ -8,6 +8,7 @@ the word of a length that the data does not back.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from weightshare.errors import MetainfoError
 
@@ -16,11 +17,18 @@ MAX_ITEMS = 1_000_000
 
 _INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,18})e")
 _LENGTH = re.compile(rb"(0|[1-9][0-9]{0,9}):")
-_END, _LIST, _DICT, _INT = b"eldi"
+_END, _LIST, _DICT, _INT, _ZERO, _NINE = b"eldi09"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value that is bencoded already, and goes into a document as it is."""
+
+    data: bytes
 
 
 def encode(value: object) -> bytes:
-    """Bencode integers, bytes, texts (as UTF-8), lists, tuples and dictionaries.
+    """Bencode integers, bytes, texts (as UTF-8), lists, tuples, dictionaries and what is `Encoded` already.
 
     Raises:
         TypeError: another type, or a dictionary key that is neither bytes nor text.
@@ -56,6 +64,8 @@ def _encode(value: object, out: list[bytes]) -> None:
                 _encode(key, out)
                 _encode(keys[key], out)
             out.append(b"e")
+        case Encoded():
+            out.append(value.data)
         case _:
             raise TypeError(f"bencoding has no {type(value).__name__}")
 
@@ -87,6 +97,7 @@ def decode(data: bytes, *, limit: int, what: str, max_depth: int = 64, max_items
     # value.
     stack: list[tuple[list[object] | dict[bytes, object], bytes | None]] = []
     position = items = 0
+    length_at = _LENGTH.match
     while True:
         if position >= len(data):
             raise _error(what, f"it ends in the middle of a value, at byte {position:,}")
@@ -95,13 +106,22 @@ def decode(data: bytes, *, limit: int, what: str, max_depth: int = 64, max_items
             raise _error(what, f"more than {max_items:,} values")
         kind = data[position]
         value: object
-        if kind in (_LIST, _DICT):
+        if _ZERO <= kind <= _NINE:  # most of a document is strings
+            match = length_at(data, position)
+            if match is None:
+                raise _error(what, f"not a value at byte {position:,}")
+            start = match.end()
+            position = start + int(match[1])
+            if position > len(data):
+                raise _error(what, f"a string longer than the data, at byte {match.start():,}")
+            value = data[start:position]
+        elif kind in (_LIST, _DICT):
             if len(stack) >= max_depth:
                 raise _error(what, f"more than {max_depth} levels deep")
             stack.append(([] if kind == _LIST else {}, None))
             position += 1
             continue
-        if kind == _END:
+        elif kind == _END:
             if not stack:
                 raise _error(what, f"an end without a beginning at byte {position:,}")
             container, key = stack.pop()
@@ -112,7 +132,7 @@ def decode(data: bytes, *, limit: int, what: str, max_depth: int = 64, max_items
         elif kind == _INT:
             value, position = _integer(data, position, what)
         else:
-            value, position = _string(data, position, what)
+            raise _error(what, f"not a value at byte {position:,}")
         if not stack:
             break
         container, key = stack[-1]
@@ -139,17 +159,6 @@ def _integer(data: bytes, position: int, what: str) -> tuple[int, int]:
     if not -(2**63) <= value < 2**63:
         raise _error(what, f"an integer outside 64 bits at byte {position:,}")
     return value, match.end()
-
-
-def _string(data: bytes, position: int, what: str) -> tuple[bytes, int]:
-    match = _LENGTH.match(data, position)
-    if match is None:
-        raise _error(what, f"not a value at byte {position:,}")
-    start = match.end()
-    end = start + int(match[1])
-    if end > len(data):
-        raise _error(what, f"a string longer than the data, at byte {position:,}")
-    return data[start:end], end
 
 
 def _error(what: str, problem: str) -> MetainfoError:

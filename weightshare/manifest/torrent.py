@@ -15,7 +15,7 @@ from weightshare.manifest.info import Info, check_names, check_piece_length
 from weightshare.manifest.info_reader import parse_info
 from weightshare.manifest.info_writer import HashedFile
 from weightshare.manifest.text import quoted, unsafe_character
-from weightshare.units import MAX_INFO, MAX_TORRENT
+from weightshare.units import MAX_TORRENT
 
 CREATED_BY = "weightshare"
 
@@ -60,7 +60,7 @@ def build_torrent(
     """
     layers = {f.pieces_root: f.piece_layer for f in files if f.pieces_root is not None and f.piece_layer}
     document = _frame(trackers, web_seeds, comment, created_by)
-    document[b"info"] = bencode.decode(info, limit=MAX_INFO, what="info dictionary")
+    document[b"info"] = bencode.Encoded(info)
     document[b"piece layers"] = layers
     return bencode.encode(document)
 

@@ -133,7 +133,8 @@ class Transfer:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
             NoSpaceError, DiskError: the disk refused; resumable.
         """
-        self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in positions)
+        chosen = set(positions)
+        self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in chosen)
         # What was here is counted before anybody is dialled: a small file arrives in a moment.
         self._before = self._done()
         self.torrent.connect_now()
