@@ -14,6 +14,8 @@ from weightshare.swarm.torrent import Peer, Torrent
 
 _TICK = 0.2
 _REPORT_EVERY = 1.0
+_APART = 1.0  # seconds
+_ALL_WITHIN = 10.0  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def serve(
     Args:
         session: where to serve them.
         offers: what to serve.
-        peers: dialled, again and again while they are away.
+        peers: dialled for one offer after the other, again and again while they are away.
         ready: called once all of them can be fetched.
         report: called about once a second.
         stopped: asked several times a second.
@@ -76,6 +78,10 @@ def serve(
     names = {torrent.key: name for name, torrent in torrents.items()}
     ready()
     due = 0.0
+    began = time.monotonic()
+    # Transmission takes one handshake from an address at a time, and is rid of one for a torrent that it does not have
+    # after a moment. The engine counts in seconds when it tries again, so a smaller distance would not last.
+    apart = min(_APART, _ALL_WITHIN / max(1, len(torrents)))
     while not stopped():
         now = time.monotonic()
         for event in session.events(_TICK):
@@ -86,8 +92,9 @@ def serve(
                     hint="`weightshare verify` says what is wrong with the release.",
                     path=where,
                 )
-        for torrent in torrents.values():
-            torrent.dial(now)
+        for number, torrent in enumerate(torrents.values()):
+            if now - began >= number * apart:
+                torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
             report(_look(torrents))
