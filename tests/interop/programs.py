@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,10 @@ from typing import IO, TypeVar
 
 import pytest
 
-from tests.integration.waiting import until
-
 T = TypeVar("T")
 
-_PATIENCE = 60.0
+_PATIENCE = 90.0
+_LOOK_EVERY = 0.05  # each look is a request
 _KEPT = ("PATH", "TMPDIR")
 
 
@@ -58,16 +58,13 @@ class Program:
         return os.pread(self._said.fileno(), 1 << 22, 0).decode(errors="replace")
 
     def until(self, look: Callable[[], T], what: str, *, within: float = _PATIENCE) -> T:
-        """Wait until there is something to see; its end, or that nothing comes, fails with what it said."""
-
-        def seen() -> T:
-            assert self.status is None, (f"it ended with {self.status}", self.said())
-            return look()
-
-        try:
-            return until(seen, what, within=within)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.said()}") from None
+        """Look again and again until there is something to see; its end fails, as does its saying nothing in time."""
+        deadline = time.monotonic() + within
+        while not (seen := look()):
+            assert self.status is None, f"it ended with {self.status}\n{self.said()}"
+            assert time.monotonic() < deadline, f"waited {within:g} s for {what}\n{self.said()}"
+            time.sleep(_LOOK_EVERY)
+        return seen
 
     def end(self, *, within: float = _PATIENCE) -> int:
         """Wait for it to end by itself and return its exit status."""

@@ -10,13 +10,13 @@ from tests.integration.releases import assert_whole, fetch
 from tests.integration.running import seeding
 from tests.interop.announcing import tracking
 from tests.interop.programs import needs
-from tests.interop.qbittorrent import DEMANDS, PREFERS, REFUSES, qbittorrent
+from tests.interop.qbittorrent import DEMANDS, REFUSES, qbittorrent
 from tests.interop.swarms import Release, assert_same, publish
 
 pytestmark = needs("qbittorrent-nox")
 
 KINDS: dict[str, tuple[str, ...]] = {"hybrid": (), "v2-only": ("--v2-only",)}
-HANDSHAKES = {"prefers": PREFERS, "demands": DEMANDS, "refuses": REFUSES}
+HANDSHAKES = {"demands": DEMANDS, "refuses": REFUSES}  # the others test what it prefers by itself
 
 
 @pytest.fixture(scope="module")

@@ -101,5 +101,5 @@ def make_pads(release: Release, folder: Path, work: Path) -> None:
     text = (ROOT / "docs" / "other-clients.md").read_text("utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     (work / "pads.py").write_text(code, "utf-8")
-    words = [sys.executable, work / "pads.py", release.torrent, folder]
+    words = [sys.executable, str(work / "pads.py"), str(release.torrent), str(folder)]
     subprocess.run(words, env=environment(work), check=True, timeout=60)
