@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.integration.waiting import until
 from weightshare.manifest import bencode
 
 
@@ -24,6 +25,15 @@ class Tracker:
         key = (bytes.fromhex(info_hash) if isinstance(info_hash, str) else info_hash)[:20]
         with self._lock:
             return {port for port, complete in self._ports.get(key, {}).items() if complete or not whole}
+
+    def await_seeder(self, info_hash: str, port: int) -> None:
+        """Wait until a seeder is known: a client that asks earlier may ask again in minutes only."""
+        until(lambda: port in self.announced(info_hash, whole=True), "the seeder's announce")
+
+    def forget(self) -> None:
+        """Forget everybody, as if all had said that they stop."""
+        with self._lock:
+            self._ports.clear()
 
     def hashes(self) -> set[str]:
         """Every info-hash that anybody announced, in hex."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builders_checkpoints import contents, place, shard
 from tests.integration import releases
+from weightshare.manifest import bencode
 from weightshare.manifest.metainfo import parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
-from weightshare.units import KIB
+from weightshare.units import KIB, MAX_TORRENT
 
 PIECE = 64 * KIB
 
@@ -53,6 +55,13 @@ class Release:
     def twin(self) -> Path:
         """The plain v1 torrent."""
         return Path(self.published.facts["v1_twin"])
+
+    @property
+    def twin_hash(self) -> str:
+        """The info-hash of the plain v1 torrent, in hex."""
+        document = bencode.decode(self.twin.read_bytes(), limit=MAX_TORRENT, what="the twin")
+        assert isinstance(document, dict)
+        return hashlib.sha1(bencode.encode(document[b"info"])).hexdigest()
 
     def pads(self) -> dict[str, int]:
         """The pads between its files, by path, with their sizes."""

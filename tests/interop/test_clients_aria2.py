@@ -34,6 +34,7 @@ def test_it_leeches_the_twin(tmp_path: Path) -> None:
     with tracking() as tracker:
         release = publish(tmp_path, "--v1-twin", "--tracker", tracker.url)
         with seeding(release.published.home) as seeder:
+            tracker.await_seeder(release.twin_hash, seeder.port)
             with running(words(release.twin, tmp_path / "got"), tmp_path / "home") as program:
                 assert program.end() == 0, program.said()
             assert seeder.stop()["uploaded"] >= release.published.size

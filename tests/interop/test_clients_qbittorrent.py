@@ -47,10 +47,13 @@ def test_it_leeches_by_link_and_its_peer(releases: dict[str, Release], tmp_path:
 def test_it_leeches_by_link_and_tracker(tmp_path: Path) -> None:
     with tracking() as tracker:
         release = publish(tmp_path, "--tracker", tracker.url)
-        with seeding(release.published.home), qbittorrent(tmp_path / "client", release.magnet) as client:
-            client.until_whole()
-            assert_same(client.folder / release.name, release)
         assert release.v1_hash is not None
+        with seeding(release.published.home) as seeder:
+            tracker.await_seeder(release.v1_hash, seeder.port)
+            tracker.await_seeder(release.v2_hash, seeder.port)
+            with qbittorrent(tmp_path / "client", release.magnet) as client:
+                client.until_whole()
+                assert_same(client.folder / release.name, release)
         assert tracker.hashes() == {release.v1_hash, release.v2_hash[:40]}
 
 

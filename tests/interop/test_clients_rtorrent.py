@@ -27,6 +27,12 @@ def tracker() -> Iterator[Tracker]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _(tracker: Tracker) -> None:
+    """Nobody of an earlier test is known any more."""
+    tracker.forget()
+
+
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory, tracker: Tracker) -> Release:
     """A hybrid in which several pads are of one size."""
@@ -37,8 +43,10 @@ def release(tmp_path_factory: pytest.TempPathFactory, tracker: Tracker) -> Relea
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "twin"])
-def test_it_leeches(release: Release, tmp_path: Path, kind: str) -> None:
-    with seeding(release.published.home), rtorrent(tmp_path / "client") as client:
+def test_it_leeches(release: Release, tracker: Tracker, tmp_path: Path, kind: str) -> None:
+    assert release.v1_hash is not None
+    with seeding(release.published.home) as seeder, rtorrent(tmp_path / "client") as client:
+        tracker.await_seeder(release.v1_hash if kind == "hybrid" else release.twin_hash, seeder.port)
         client.load(release.torrent if kind == "hybrid" else release.twin)
         client.until_whole()
         folder = client.folder / release.name
@@ -90,7 +98,7 @@ def test_it_gets_the_pads_from_another_seeder(release: Release, tmp_path: Path) 
         client.program.until(client.is_checked, "its own check")
         have, of = client.pieces()
         assert of - len(release.pads()) <= have < of
-        with seeding(release.published.home) as seeder:
+        with seeding(release.published.home, "--peer", client.peer) as seeder:
             client.until_whole()
             assert 0 < seeder.stop()["uploaded"] < release.published.size / 2
         assert_same(folder, release)
