@@ -143,7 +143,8 @@ def offer(store: Store, located: Located, observe: Observer) -> tuple[Record, li
             position: manifest if path == MANIFEST_NAME else located.folder / path
             for position, path in enumerate(v1_paths(raw))
         }
-        offers.append(Offer(f"{record.release} (v1)", raw, places, record.trackers))
+        name, own = f"{record.release} (v1)", record.info_hash_v2
+        offers.append(Offer(name, raw, places, record.trackers, release=own))
     return record, offers
 
 

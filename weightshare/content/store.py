@@ -4,6 +4,8 @@
       keys/                 signing keys, OpenSSH format
       known_publishers      whom this user trusts
       config.toml           defaults for options
+      limits.toml           what `limits` set, over all else
+      given.json            what was given, by day and by release
       gate/                 manifests that have not passed the gate; empty otherwise
       models/ORG/MODEL/V/   where `fetch` puts files when no folder is named
       releases/<id>/        one folder a release and place:
@@ -74,6 +76,11 @@ class Home:
     def config(self) -> Path:
         """Defaults for options."""
         return self.path / "config.toml"
+
+    @property
+    def limits(self) -> Path:
+        """Limits that hold over all else, at once; see `weightshare limits`."""
+        return self.path / "limits.toml"
 
     @property
     def models(self) -> Path:

@@ -28,6 +28,7 @@ class Offer:
         locations: where each file lies, by its place in the file tree.
         trackers: where to announce, as far as the network allows.
         web_seeds: likewise.
+        release: the v2 info-hash in hex that uploads are counted for; the torrent's own where it is empty.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Offer:
     locations: Mapping[int, Path]
     trackers: tuple[str, ...] = ()
     web_seeds: tuple[str, ...] = ()
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,12 @@ def serve(
     """
     torrents = {
         offer.name: session.add_seed(
-            offer.torrent, offer.locations, trackers=offer.trackers, web_seeds=offer.web_seeds, peers=peers
+            offer.torrent,
+            offer.locations,
+            trackers=offer.trackers,
+            web_seeds=offer.web_seeds,
+            peers=peers,
+            release=offer.release,
         )
         for offer in offers
     }
