@@ -17,11 +17,12 @@ from datetime import datetime, time
 from enum import StrEnum
 from types import MappingProxyType
 
-from weightshare.units import KIB, MIB
+from weightshare.units import GIB, KIB
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_SLOWEST_LANDING = 256 * KIB
-_LANDING = 256 * MIB
+_LANDING = 4 * GIB
+_SLOWEST_LANDING = 512 * KIB
+_LANDING_TIME = 4  # seconds; libtorrent gives a line that was idle up to three seconds of its rate at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +170,15 @@ class Effective:
 
     @property
     def pace(self) -> int:
-        """Bytes a second that may go out just now: `max_up`, and no more than what is left of the day in a second.
+        """Bytes a second that may go out just now: `max_up`, and slower and slower towards the end of a day's budget.
 
-        Whoever looks every second then cannot overdraw the budget by more than a trickle, however fast the line is.
+        Whoever looks every second then cannot overdraw the budget by more than a trickle, however fast the line is. It
+        stays slow at the end, as the engine takes a second to choke everybody.
         """
         left = self.budget.left(self.given_today)
         if left is None or left > _LANDING:
             return self.max_up
-        landing = max(left, _SLOWEST_LANDING)
+        landing = max(left // _LANDING_TIME, _SLOWEST_LANDING)
         return min(self.max_up, landing) if self.max_up else landing
 
     @property
