@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
@@ -17,7 +18,7 @@ class Reading(NamedTuple):
     """Bytes that had arrived at a time in seconds, and from how many peers more may come."""
 
     at: float
-    count: int
+    arrived: int
     peers: int
 
 
@@ -55,7 +56,7 @@ class Leech:
         self._out.seek(0)
         lines = self._out.read().decode().splitlines(keepends=True)
         whole = [line.split() for line in lines if line.endswith("\n")]
-        return [Reading(float(at), int(count), int(peers)) for at, count, peers in whole]
+        return [Reading(float(at), int(arrived), int(peers)) for at, arrived, peers in whole]
 
     def now(self) -> Reading:
         """The latest."""
@@ -63,33 +64,24 @@ class Leech:
 
     def after(self, count: int, *, within: float = 30.0) -> Reading:
         """The first reading with so many bytes, waited for."""
-        return until(
-            lambda: next((reading for reading in self.readings() if reading.count >= count), None),
-            f"{count} bytes to arrive",
-            within=within,
-        )
+        return self._first(lambda reading: reading.arrived >= count, f"{count} bytes to arrive", within)
 
     def rate(self, span: float, *, within: float = 30.0) -> float:
         """Bytes a second over the next seconds, from now on."""
         first = self.now()
-        last = until(
-            lambda: next((r for r in self.readings() if r.at >= first.at + span), None),
-            f"readings for {span:g} s",
-            within=within,
-        )
-        return (last.count - first.count) / (last.at - first.at)
+        last = self._first(lambda reading: reading.at >= first.at + span, f"readings for {span:g} s", within)
+        return (last.arrived - first.arrived) / (last.at - first.at)
 
     def settled(self, span: float, *, within: float = 15.0) -> Reading:
         """Wait until nothing has arrived for so many seconds, and return the latest reading."""
 
-        def look() -> Reading | None:
+        def look() -> list[Reading]:
             readings = self.readings()
             last = readings[-1]
-            first = next(reading for reading in readings if reading.count == last.count)
-            return last if last.at - first.at >= span else None
+            return [r for r in readings if r.arrived == last.arrived and last.at - r.at >= span]
 
         self.now()
-        return until(look, f"nothing to arrive for {span:g} s", within=within)
+        return until(look, f"nothing to arrive for {span:g} s", within=within)[-1]
 
     def until_rate(self, low: float, high: float, *, over: float = 1.0, within: float = 10.0) -> float:
         """Wait for a rate, in bytes a second over the last seconds, to come between two bounds; returns it."""
@@ -99,8 +91,16 @@ class Leech:
             last = readings[-1]
             first = next(r for r in readings if r.at >= last.at - over)
             span = last.at - first.at
-            pace = (last.count - first.count) / span if span > over / 2 else -1.0
+            pace = (last.arrived - first.arrived) / span if span > over / 2 else -1.0
             return pace if low <= pace <= high else 0.0
 
         self.now()
         return until(look, f"a rate of {low:.0f} to {high:.0f} bytes a second", within=within)
+
+    def _first(self, wanted: Callable[[Reading], bool], what: str, within: float) -> Reading:
+        """The first reading of a kind, waited for."""
+
+        def look() -> list[Reading]:
+            return [reading for reading in self.readings() if wanted(reading)][:1]
+
+        return until(look, what, within=within)[0]

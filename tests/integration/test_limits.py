@@ -170,9 +170,9 @@ def test_the_days_budget_ends_uploads_and_a_restart_remembers(published: Publish
     words = ("--upload-per-day", str(budget))
     with seeding(published.home, *words) as seeder, leech(tmp_path, published, seeder) as peer:
         until_said(seeder, uploads=False)
-        arrived = peer.settled(2)
-        assert budget - MIB <= arrived.count <= budget + MIB  # however fast loopback is
-        assert arrived.peers == 1  # choked, not shown the door
+        last = peer.settled(2)
+        assert budget - MIB <= last.arrived <= budget + MIB  # however fast loopback is
+        assert last.peers == 1  # choked, not shown the door
         until(lambda: "upload budget of 8.00 MiB for today used up" in seeder.err(), "the reason")
         assert seeder.stop()["uploaded"] <= budget + MIB
     told = limits(published.home)
@@ -181,7 +181,7 @@ def test_the_days_budget_ends_uploads_and_a_restart_remembers(published: Publish
     with seeding(published.home, *words) as seeder, leech(tmp_path / "2", published, seeder) as peer:
         until(lambda: peer.now().peers == 1, "the peer to be connected")
         assert said(seeder)[0]["uploads"] is False
-        assert peer.settled(2).count == 0
+        assert peer.settled(2).arrived == 0
         limits(published.home, "--upload-per-day", "0")
         peer.after(budget, within=10)
 
@@ -190,9 +190,9 @@ def test_what_was_given_outlives_a_kill(published: Published, tmp_path: Path) ->
     rate = 2 * MIB
     with seeding(published.home, "--max-up", str(rate)) as seeder, leech(tmp_path, published, seeder) as peer:
         until(lambda: limits(published.home)["given_today"] > 0, "the first bytes to be written down")
-        peer.after(peer.now().count + 2 * rate)
+        peer.after(peer.now().arrived + 2 * rate)
         seeder.kill()
-        arrived = peer.now().count
+        arrived = peer.now().arrived
     kept = limits(published.home)
     assert arrived - 6.5 * rate <= kept["given_today"] <= arrived + rate
     assert kept["given_today"] == kept["releases"][0]["given"]
@@ -204,7 +204,7 @@ def test_a_release_rests_at_its_ratio_and_a_restart_remembers(published: Publish
     words = ("--ratio", str(share), "--max-up", str(rate))
     with seeding(published.home, *words) as seeder, leech(tmp_path, published, seeder) as peer:
         until_said(seeder, resting=["acme/m7b@1"])
-        arrived = peer.now().count
+        arrived = peer.now().arrived
         assert share * SIZE - rate <= arrived <= share * SIZE + rate
         until(lambda: peer.now().peers == 0, "the peer to be let go")
         until(lambda: "acme/m7b@1 rests at ratio 0.125" in seeder.err(), "the reason")
@@ -214,7 +214,7 @@ def test_a_release_rests_at_its_ratio_and_a_restart_remembers(published: Publish
 
     with seeding(published.home, *words) as seeder, leech(tmp_path / "2", published, seeder) as peer:
         until_said(seeder, resting=["acme/m7b@1"])
-        assert peer.now().count <= 64 * KIB  # it may have asked before the first look
+        assert peer.now().arrived <= 64 * KIB  # it may have asked before the first look
         limits(published.home, "--ratio", "9")
         peer.after(2 * rate, within=15)
         assert said(seeder)[-1]["resting"] == []

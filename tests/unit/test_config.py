@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from pathlib import Path
 
 import pytest
 
+from tests.cli.helpers import ROOT
 from weightshare.config import limits_text, read_config, read_limits
 from weightshare.errors import UsageError
 from weightshare.limits import Limits, Schedule, Window
@@ -63,6 +65,14 @@ def test_all_that_a_file_can_say(tmp_path: Path) -> None:
             Window(time(0), time(0), frozenset({4, 5, 6, 0, 2}), None, 1024),
         )
     )
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert len(examples) == 1
+    said = read_config(config(tmp_path, examples[0]))
+    assert said.limits == Limits(max_up=10 * MIB, max_connections=60, upload_per_day=50 * GIB, ratio=2.0)
+    assert [window.max_up for window in said.schedule.windows] == [MIB, 0]
 
 
 def test_no_file_says_nothing(tmp_path: Path) -> None:

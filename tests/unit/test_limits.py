@@ -17,7 +17,8 @@ WED, THU = 2, 3
 
 
 def at(clock: str, day: int = 25) -> datetime:
-    return datetime(2026, 11, day, *map(int, clock.split(":")))
+    hour, minute = map(int, clock.split(":"))
+    return datetime(2026, 11, day, hour, minute)
 
 
 # ---- which of the places decides
@@ -26,7 +27,7 @@ def at(clock: str, day: int = 25) -> datetime:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_place_beats_the_next(name: str) -> None:
     def says(value: int) -> Limits:
-        return Limits(**{name: value})  # type: ignore[arg-type]
+        return Limits(**{name: value})
 
     rules = Rules(live=says(1), call=says(2), config=says(3))
     assert effective(rules, 0, NOW).sources[name] is Source.LIVE
@@ -96,12 +97,13 @@ def test_the_first_of_two_windows_decides() -> None:
     assert schedule.at(at("20:00")) == schedule.windows[1]
 
 
-def berlin(*parts: int) -> datetime:
+def berlin(month: int, day: int) -> datetime:
+    """Noon there."""
     try:
         zone = ZoneInfo("Europe/Berlin")
     except ZoneInfoNotFoundError:
         pytest.skip("this system has no time zone data")
-    return datetime(*parts, tzinfo=zone)  # type: ignore[arg-type,misc]
+    return datetime(2026, month, day, 12, tzinfo=zone)
 
 
 def minutes_held(window: Window, first: datetime, hours: int) -> int:
@@ -113,12 +115,12 @@ def minutes_held(window: Window, first: datetime, hours: int) -> int:
 
 def test_the_hour_that_there_is_twice_and_the_one_that_there_is_not() -> None:
     window = Window(time(2), time(3))
-    assert minutes_held(window, berlin(2026, 10, 24, 12), 24) == 120  # to standard time
-    assert minutes_held(window, berlin(2026, 3, 28, 12), 24) == 0  # to summer time
-    assert minutes_held(window, berlin(2026, 6, 1, 12), 24) == 60
+    assert minutes_held(window, berlin(10, 24), 24) == 120  # to standard time
+    assert minutes_held(window, berlin(3, 28), 24) == 0  # to summer time
+    assert minutes_held(window, berlin(6, 1), 24) == 60
     night = Window(time(23), time(6))
-    assert minutes_held(night, berlin(2026, 10, 24, 12), 24) == 8 * 60
-    assert minutes_held(night, berlin(2026, 3, 28, 12), 24) == 6 * 60
+    assert minutes_held(night, berlin(10, 24), 24) == 8 * 60
+    assert minutes_held(night, berlin(3, 28), 24) == 6 * 60
 
 
 def test_a_clock_that_is_set_is_followed_either_way() -> None:

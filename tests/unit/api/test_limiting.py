@@ -133,14 +133,14 @@ def test_a_schedule_is_followed_by_the_clock(home: Home, session: Session) -> No
 
 def test_the_engine_follows(session: Session) -> None:
     engine = session._session
-    before = engine.get_settings()
+    before: dict[str, object] = dict(engine.get_settings())
     governor = Governor(Home(Path("nowhere")), Limits(MIB, 2 * MIB, 7))
     session.limit(governor.held.limits)
-    now = engine.get_settings()
+    now: dict[str, object] = dict(engine.get_settings())
     assert (now["download_rate_limit"], now["upload_rate_limit"]) == (MIB, 2 * MIB)
     assert (now["connections_limit"], now["connections_slack"]) == (7, 0)
     session.limit(Governor(Home(Path("nowhere")), Limits(1 << 40)).held.limits)
-    now = engine.get_settings()
+    now = dict(engine.get_settings())
     assert (now["download_rate_limit"], now["upload_rate_limit"]) == (2**31 - 1, 0)
     names = ("connections_limit", "connections_slack", "unchoke_slots_limit")
     assert [now[name] for name in names] == [before[name] for name in names]
