@@ -218,3 +218,20 @@ def test_a_release_rests_at_its_ratio_and_a_restart_remembers(published: Publish
         limits(published.home, "--ratio", "9")
         peer.after(2 * rate, within=15)
         assert said(seeder)[-1]["resting"] == []
+
+
+def test_what_a_fetch_gives_counts_too(published: Published, tmp_path: Path) -> None:
+    user = tmp_path / "user"
+    user.mkdir()
+    with seeding(published.home) as seeder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        words = ("fetch", published.magnet, "out", *published.trust, "--peer", seeder.peer, "--json")
+        with Running(user, *words, "--port", str(port), "--max-down", "16M") as running:
+            torrent = str(published.facts["torrent"])
+            with Leech(tmp_path / "leech", torrent, f"127.0.0.1:{port}") as peer:
+                running.result()
+                arrived = peer.now().arrived
+    assert arrived > 0
+    assert limits(user)["given_today"] == pytest.approx(arrived, rel=0.2, abs=MIB)

@@ -8,13 +8,13 @@ piece.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import libtorrent as lt
 
 from weightshare.limits import Effective
-from weightshare.swarm.torrent import Torrent
+from weightshare.swarm.alerts import key_of
 
 _MOST = 2**31 - 1
 _DEFAULTS = ("unchoke_slots_limit", "connections_limit", "connections_slack")
@@ -43,7 +43,9 @@ class Capping:
         self._applied: dict[str, object] = {}
         self._counted: dict[str, int] = {}  # by torrent
         self._given: dict[str, int] = {}  # by release
-        self._sizes: dict[str, int] = {}
+        self._releases: dict[str, str] = {}  # of torrents that have no v2 info-hash themselves
+        self._sizes: dict[str, int] = {}  # by release
+        self._resting: set[str] = set()  # torrents
 
     def of(self, limits: Effective) -> dict[str, object]:
         """The engine's settings for these limits."""
@@ -64,22 +66,39 @@ class Capping:
         before = self._applied
         return {name: value for name, value in self.of(limits).items() if before.get(name) != value}
 
-    def sized(self, release: str, size: int) -> None:
-        """Say how large a release is that is served whole; a twin of it has the same files."""
-        self._sizes.setdefault(release, size)
+    def serves(self, handle: lt.torrent_handle, size: int, release: str) -> None:
+        """Say that a torrent is served whole, how large it is, and what it counts for, if not for itself."""
+        key = key_of(handle.info_hashes())
+        self._releases[key] = release or key
+        self._sizes.setdefault(release or key, size)
 
-    def count(self, torrent: Torrent) -> None:
-        """Count what a torrent gave since it was counted last."""
-        given = torrent.uploaded()
-        more = given - self._counted.get(torrent.key, 0)
-        self._counted[torrent.key] = given
-        self._given[torrent.release] = self._given.get(torrent.release, 0) + more
+    def count(self, handles: Iterable[lt.torrent_handle]) -> None:
+        """Count what torrents gave since they were counted last."""
+        for handle in handles:
+            key, given = key_of(handle.info_hashes()), handle.status(0).total_payload_upload
+            release = self._releases.get(key, key)
+            self._given[release] = self._given.get(release, 0) + given - self._counted.get(key, 0)
+            self._counted[key] = given
 
-    def remove(self, torrent: Torrent) -> None:
-        """Count a torrent for the last time; one that is added again begins at 0."""
-        self.count(torrent)
-        del self._counted[torrent.key]
+    def gone(self, handle: lt.torrent_handle) -> None:
+        """Count a torrent for the last time; one that is added again begins at 0, and takes part."""
+        self.count([handle])
+        key = key_of(handle.info_hashes())
+        del self._counted[key]
+        self._resting.discard(key)
 
     def given(self) -> dict[str, Given]:
         """What was given, by release."""
         return {name: Given(count, self._sizes.get(name)) for name, count in self._given.items()}
+
+    def rest(self, handles: Iterable[lt.torrent_handle], releases: Collection[str]) -> None:
+        """Pause the torrents of these releases, and take those up again that were paused here before."""
+        for handle in handles:
+            key = key_of(handle.info_hashes())
+            rests = self._releases.get(key, key) in releases
+            if rests and key not in self._resting:
+                self._resting.add(key)
+                handle.pause()
+            elif not rests and key in self._resting:
+                self._resting.discard(key)
+                handle.resume()

@@ -45,7 +45,6 @@ class Session:
         self.limits = limits or Effective()
         self._capping = Capping(session_settings(network, port=port))
         self._session = lt.session(cast("Any", self._capping.settings | self._capping.of(self.limits)))
-        self._torrents: list[Torrent] = []
         self._chores: list[Callable[[], None]] = []
         rules = address_filter(network)
         if rules is not None:
@@ -79,14 +78,12 @@ class Session:
 
     def given(self) -> dict[str, Given]:
         """File bytes given by this session, by release; torrents that were removed are counted in."""
-        for torrent in self._torrents:
-            self._capping.count(torrent)
+        self._capping.count(self._session.get_torrents())
         return self._capping.given()
 
     def rest(self, releases: Collection[str]) -> None:
         """Take no part in the swarms of these releases, and in those of all others."""
-        for torrent in self._torrents:
-            torrent.rest(torrent.release in releases)
+        self._capping.rest(self._session.get_torrents(), releases)
 
     def add_magnet(self, magnet: Magnet, folder: Path, peers: Sequence[Peer] = ()) -> Torrent:
         """Add a torrent of which only the hash is known, wanting nothing but its metadata."""
@@ -169,17 +166,16 @@ class Session:
         params.have_pieces = [True] * layout.num_pieces()
         params.flags |= lt.torrent_flags.upload_mode
         some_folder = next(iter(locations.values())).parent
-        seed = self._add(params, some_folder, peers, release)
-        self._capping.sized(seed.release, sum(layout.file_size(index) for index in indices))
+        seed = self._add(params, some_folder, peers)
+        self._capping.serves(seed._handle, sum(layout.file_size(index) for index in indices), release)
         return seed
 
     def remove(self, torrent: Torrent) -> None:
         """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
         if not torrent._handle.is_valid():
             return
-        if torrent in self._torrents:
-            self._capping.remove(torrent)
-            self._torrents.remove(torrent)
+        if torrent._handle in self._session.get_torrents():
+            self._capping.gone(torrent._handle)
         self._session.remove_torrent(torrent._handle)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -209,9 +205,7 @@ class Session:
         _RETIRED[:] = [self._session]
         del self._session
 
-    def _add(
-        self, params: lt.add_torrent_params, folder: Path, peers: Sequence[Peer], release: str = ""
-    ) -> Torrent:
+    def _add(self, params: lt.add_torrent_params, folder: Path, peers: Sequence[Peer]) -> Torrent:
         params.save_path = str(folder)
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
@@ -223,9 +217,7 @@ class Session:
             handle = self._session.add_torrent(params)
         except RuntimeError as error:
             raise WeightshareError(f"The torrent engine refused the torrent: {error}.") from error
-        torrent = Torrent(handle, self.network, peers, release)
-        self._torrents.append(torrent)
-        return torrent
+        return Torrent(handle, self.network, peers)
 
     def _await_listening(self, port: int | None) -> None:
         deadline = time.monotonic() + _LISTEN_WAIT

@@ -40,18 +40,14 @@ class TorrentStatus:
 
 
 class Torrent:
-    """A torrent in a session; `key` names it in events, and `release` what it belongs to."""
+    """A torrent in a session; `key` names it in events."""
 
-    def __init__(
-        self, handle: lt.torrent_handle, network: Network, peers: Sequence[Peer], release: str = ""
-    ) -> None:
+    def __init__(self, handle: lt.torrent_handle, network: Network, peers: Sequence[Peer]) -> None:
         self._handle = handle
         self._network = network
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
         self._dialled = 0.0
         self.key = key_of(handle.info_hashes())
-        self.release = release or self.key
-        self._resting = False
 
     def info(self) -> bytes:
         """The raw info dictionary; only once the metadata is here."""
@@ -84,7 +80,7 @@ class Torrent:
 
     def dial(self, now: float) -> None:
         """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
-        if not self._peers or self._resting or now - self._dialled < _REDIAL:
+        if not self._peers or now - self._dialled < _REDIAL:
             return
         self._dialled = now
         if self._handle.status().num_peers >= len(self._peers):
@@ -110,10 +106,6 @@ class Torrent:
             halted=bool(self._handle.flags() & lt.torrent_flags.upload_mode),
         )
 
-    def uploaded(self) -> int:
-        """File bytes given since it was added."""
-        return self._handle.status(0).total_payload_upload
-
     def nobody_has(self, pieces: Collection[int]) -> int | None:
         """The first of these pieces that no connected peer has, None if each has one."""
         counts = self._handle.piece_availability()
@@ -137,15 +129,6 @@ class Torrent:
     def pause(self) -> None:
         """Let go of all peers and write out what came; `Paused` says when."""
         self._handle.pause()
-
-    def rest(self, on: bool) -> None:
-        """Take no part in the swarm, or again; other than `pause` it may be asked for again and again."""
-        if on is not self._resting:
-            self._resting = on
-            if on:
-                self._handle.pause()
-            else:
-                self._handle.resume()
 
     def recheck(self) -> None:
         """Compare all that is on disk with the hashes; `Checked` says when."""
