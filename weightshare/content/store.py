@@ -13,6 +13,7 @@
         weightshare.json      the signed manifest, as it came
         release.torrent       with piece layers, once the release is whole
         receipts.json         which file was proven when
+        layers                piece hashes, until they are in release.torrent
         resume, running       state of a fetch under way
 
 A release that lies in two places has two records. Records are claims about the disk, not proof: bytes count only with a
@@ -160,6 +161,11 @@ class Record:
         """Names the record's folder."""
         place = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
         return f"{self.info_hash_v2[:40]}-{place}"
+
+    @property
+    def staging(self) -> Path:
+        """Where its files lie until they are proven: on the same file system."""
+        return self.path / STAGING / self.info_hash_v2[:16]
 
     def finished(self) -> Record:
         """The same, complete."""

@@ -15,7 +15,7 @@ from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, Preview, StrangerInfo
+    from weightshare.api.results import Fetched, Preview, PreviewedFile, StrangerInfo
 
 
 @click.command(
@@ -163,10 +163,21 @@ def _show_preview(preview: Preview, settings: Settings) -> None:
     output.warn(preview.warnings)
     output.say(f"{preview.release} by {output.who(preview.publisher, preview.publisher_name)}")
     output.table(
-        [(format_size(file.size), file.source, file.path) for file in preview.files], right=(0,), indent="  "
+        [(format_size(file.size), _origin(file), file.path) for file in preview.files],
+        right=(0,),
+        indent="  ",
     )
     output.say(f"{format_size(preview.from_peers)} of {format_size(preview.bytes)} from peers")
     output.say(f"into {preview.path}")
+
+
+def _origin(file: PreviewedFile) -> str:
+    """Where a file would come from, and how much of it from elsewhere."""
+    parts = [f"{format_size(size)} of {release}" for release, size in file.pieces.items()]
+    if not parts:
+        return file.source
+    rest = [f"{format_size(file.from_peers)} {file.source}"] if file.from_peers else []
+    return " + ".join([*rest, *parts])
 
 
 def _show(fetched: Fetched, settings: Settings) -> None:
