@@ -164,11 +164,11 @@ class FetchJob:
         _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
         killed = thorough and plan.has_staged
         # A hybrid's info dictionary has the hashes of all pieces, by which the engine can check them.
-        here = landing.recover(self._looked) if killed and not passed.info.hybrid else set()
+        here = landing.recover(self._looked) if taken or (killed and not passed.info.hybrid) else set()
         torrent = session.add_info(
             passed.info.raw,
             plan.staging,
-            here=here | taken,
+            here=here,
             wanted=[span.position for span in plan.spans],
             fresh=not plan.has_staged and (not taken or layers is not None),
             resume=None if here else _read(state / "resume"),

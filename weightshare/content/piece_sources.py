@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -107,7 +107,9 @@ class Wanted:
         self._origin = array("i", [_NOWHERE]) * total
         self._offset = array("q", [0]) * total
         self._sources: list[Source] = []
-        self._coarse: set[int] = set()  # sources whose pieces are longer than ours
+        self._coarse: dict[
+            int, int
+        ] = {}  # how many times longer a source's pieces are than ours, if they are
         self._indices: dict[int, PieceIndex] = {}
         self._v1 = v1_hashes(info)
         self._v1_index: PieceIndex | None = None
@@ -120,6 +122,9 @@ class Wanted:
         for piece in had:
             if piece < total:
                 self._open[piece] = 0
+        self._left = sum(self._open)
+        ends = (span for span in spans if span.file.size % info.piece_length)
+        self._short = {s.first + s.count - 1: s.file.size % info.piece_length for s in ends}
 
     def digest(self, piece: int) -> bytes:
         """The SHA-256 node of a piece, at the height of a piece; `UNKNOWN` if nobody has said it yet."""
@@ -127,7 +132,7 @@ class Wanted:
 
     def look(self, source: Source, hashed: Hashed) -> None:
         """Find missing pieces in a file. The first file in which a piece is found is the one it is taken from."""
-        if not any(self._open):
+        if not self._left:
             return
         number = len(self._sources)
         self._sources.append(source)
@@ -135,11 +140,11 @@ class Wanted:
         nodes = joined(hashed.layer, hashed.piece_length, max(hashed.piece_length, self._length))
         step = self._length * ratio
         if ratio > 1:
-            self._coarse.add(number)
+            self._coarse[number] = ratio
         for row in range(len(nodes) // HASH_SIZE):
             node = nodes[row * HASH_SIZE : (row + 1) * HASH_SIZE]
             for piece in () if node == UNKNOWN else self._index(ratio).find(node):
-                end = min(piece + ratio, self._end(piece))
+                end = min(piece + ratio, self._end(piece)) if ratio > 1 else piece + 1
                 for one in range(piece, end):
                     self._assign(one, number, row * step + (one - piece) * self._length)
         if hashed.v1 and hashed.piece_length == self._length:
@@ -150,28 +155,31 @@ class Wanted:
         self._guess_between()
         runs: list[Run] = []
         for span in self._spans:
-            last: Run | None = None
+            first = span.first
             for piece in span.pieces:
-                origin = self._origin[piece]
-                if origin == _NOWHERE:
-                    last = None
-                    continue
-                source, offset, guess = self._sources[origin], self._offset[piece], bool(self._guess[piece])
-                if (
-                    last is not None
-                    and last.source is source
-                    and last.guess == guess
-                    and offset == last.offset + last.count * self._length
-                ):
-                    size = last.size + self._map.byte_range(piece)[2]
-                    last = replace(last, count=last.count + 1, size=size)
-                    runs[-1] = last
-                else:
-                    last = Run(span, piece, 1, source, offset, self._map.byte_range(piece)[2], guess)
-                    runs.append(last)
+                if piece + 1 == span.first + span.count or not self._goes_on(piece):
+                    if self._origin[first] != _NOWHERE:
+                        runs.append(self._run(span, first, piece + 1 - first))
+                    first = piece + 1
         return runs
 
     # ---- inside
+
+    def _goes_on(self, piece: int) -> bool:
+        """Whether the next piece follows this one where it was found too."""
+        return (
+            self._origin[piece + 1] == self._origin[piece]
+            and self._guess[piece + 1] == self._guess[piece]
+            and (
+                self._origin[piece] == _NOWHERE
+                or self._offset[piece + 1] == self._offset[piece] + self._length
+            )
+        )
+
+    def _run(self, span: Span, first: int, count: int) -> Run:
+        size = min(count * self._length, span.file.size - (first - span.first) * self._length)
+        source = self._sources[self._origin[first]]
+        return Run(span, first, count, source, self._offset[first], size, bool(self._guess[first]))
 
     def _look_by_v1(self, number: int, hashed: Hashed) -> None:
         if self._v1_index is None:
@@ -195,10 +203,11 @@ class Wanted:
     def _assign(self, piece: int, number: int, offset: int) -> bool:
         if not self._open[piece]:
             return False
-        length = self._map.byte_range(piece)[2]
+        length = self._short.get(piece, self._length)
         if min(self._length, self._sources[number].size - offset) != length:
             return False
         self._open[piece] = 0
+        self._left -= 1
         self._origin[piece], self._offset[piece] = number, offset
         return True
 
@@ -224,18 +233,20 @@ class Wanted:
         return self._indices[ratio]
 
     def _guess_between(self) -> None:
-        """Where longer pieces matched nearby, what is between them may differ in a small part only: look there too."""
+        """Of the longer pieces beside one that matched, a part may be the same: look there too."""
         if not self._coarse:
             return
         for span in self._spans:
             for row in (span.pieces, reversed(span.pieces)):
-                near: tuple[int, int] | None = None
+                origin, delta, reach = _NOWHERE, 0, 0
                 for piece in row:
-                    if self._origin[piece] in self._coarse:
-                        near = self._origin[piece], self._offset[piece] - piece * self._length
-                    elif near is not None and self._open[piece] and self.digest(piece) != UNKNOWN:
-                        offset = near[1] + piece * self._length
-                        if offset >= 0 and self._assign(piece, near[0], offset):
+                    if self._origin[piece] in self._coarse and not self._guess[piece]:
+                        origin, delta = self._origin[piece], self._offset[piece] - piece * self._length
+                        reach = self._coarse[origin]
+                    elif reach and self._open[piece] and self.digest(piece) != UNKNOWN:
+                        reach -= 1
+                        offset = delta + piece * self._length
+                        if offset >= 0 and self._assign(piece, origin, offset):
                             self._guess[piece] = 1
 
 

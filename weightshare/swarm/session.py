@@ -111,8 +111,7 @@ class Session:
             folder: where its files go.
             wanted: the files to ask for, by their place in the file tree. A connection that at first wants nothing
                 leaves its slow start and then crawls for a second, so say it here and not later.
-            here: pieces that are known to be on the disk, beside those of `resume`; no others are looked for, unless
-                there are none.
+            here: pieces that are known to be on the disk; no others are looked for, unless there are none.
             fresh: nothing of these files is on the disk yet. What is there can be told by a hybrid's v1 hashes, while
                 the hashes of v2 pieces are not known before their file is on its way.
             resume: earlier resume data.
@@ -132,8 +131,7 @@ class Session:
         params.url_seeds = []
         params.file_priorities = priorities_of(layout, wanted)
         if here:
-            had = {piece for piece, have in enumerate(params.have_pieces) if have}.union(here)
-            params.have_pieces = [piece in had for piece in range(layout.num_pieces())]
+            params.have_pieces = [piece in here for piece in range(layout.num_pieces())]
         if fresh and self.network is not Network.PUBLIC:
             params.flags |= SKIP_V1_HASHES
         return self._add(params, folder, peers)
