@@ -213,9 +213,9 @@ def _shared(plan: Plan, folder: Path) -> int:
     for run in plan.found.runs:
         with suppress(OSError):
             device = run.source.path.stat().st_dev
-            if device not in able:
+            if device not in able and run.source.size >= BLOCK:
                 able[device] = shares_blocks(run.source.path, folder, BLOCK)
-            size += run.size if able[device] else 0
+            size += run.size if able.get(device) else 0
     return size
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from weightshare.content import piece_copying
 from weightshare.content.piece_copying import Copier, SourceLostError, shares_blocks
 from weightshare.units import KIB, MIB
 
@@ -15,7 +15,7 @@ from weightshare.units import KIB, MIB
 @pytest.fixture(params=["as it comes", "by hand"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "by hand":
-        monkeypatch.setattr(piece_copying.sys, "platform", "other")
+        monkeypatch.setattr(sys, "platform", "other")
         monkeypatch.delattr(os, "copy_file_range", raising=False)
 
 
