@@ -160,7 +160,7 @@ class PieceReuse:
         def tick(done: int, total: int) -> None:
             observe(Progress(Phase.CHECKING, done, total))
 
-        taken = take(found.runs, wanted, pieces, folder, prover, journal, tick)
+        taken = take(found.runs, wanted, pieces, folder, prover, journal.note, tick)
         doubtful = wanted.by_v1 & taken
 
         def distrust(span: Span) -> None:

@@ -10,7 +10,6 @@ import errno
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from weightshare.content.journal import Journal
 from weightshare.content.piece_copying import Copier, SourceLostError
 from weightshare.content.piece_sources import Run, Wanted
 from weightshare.content.prover import Prover
@@ -30,10 +29,10 @@ def take(
     pieces: PieceMap,
     staging: Path,
     prover: Prover,
-    journal: Journal,
+    accept: Callable[[int, bytes], None],
     tick: Callable[[int, int], None],
 ) -> set[int]:
-    """Copy what was found; returns the pieces that are in place and proven, each noted in the journal.
+    """Copy what was found; returns the pieces that are in place and proven.
 
     Args:
         runs: what was found, and where.
@@ -41,7 +40,7 @@ def take(
         pieces: the new release's pieces.
         staging: the folder that holds its files while they are incomplete.
         prover: hashes what was copied; it must have nothing else to do.
-        journal: told of every piece that is in place.
+        accept: given each piece that is in place as soon as it is proven, and its hash as a Landing has it.
         tick: told now and then how many bytes were looked at, and of how many.
 
     Raises:
@@ -61,7 +60,7 @@ def take(
                 done += length
                 if outcome == wanted.digest(piece) and span.file.pieces_root is not None:
                     taken.add(piece)
-                    journal.note(piece, span.file.pieces_root if span.count == 1 else outcome)
+                    accept(piece, span.file.pieces_root if span.count == 1 else outcome)
             tick(done, total)
 
     for run in runs:
