@@ -164,6 +164,7 @@ class PieceReuse:
         doubtful = wanted.by_v1 & taken
 
         def distrust(span: Span) -> None:
+            # Which of them is wrong cannot be told: all come anew that only SHA-1 had led to.
             bad = doubtful.intersection(span.pieces)
             doubtful.difference_update(bad)
             if bad:
