@@ -89,6 +89,7 @@ def describe(status: SeedStatus) -> str:
     return (
         f"seeding   {output.count(len(status.releases), 'release')}, {output.count(status.peers, 'peer')}, "
         f"{format_rate(status.up_rate)} up, {format_size(status.uploaded)} given"
+        + (f", {status.troubles}" if status.troubles else "")
     )
 
 

@@ -136,4 +136,5 @@ def _status(port: int, releases: tuple[str, ...], now: Serving) -> SeedStatus:
         up_rate=now.up_rate,
         uploaded=now.uploaded,
         peers_by_release=tuple(now.by_release.items()),
+        troubles=now.troubles,
     )

@@ -29,6 +29,7 @@ ALERTS = (
     | lt.alert_category.storage
     | lt.alert_category.piece_progress
     | lt.alert_category.file_progress
+    | lt.alert_category.tracker
 )
 
 
@@ -69,6 +70,13 @@ def session_settings(
         "enable_dht": public,
         "enable_upnp": public,
         "enable_natpmp": public,
+        # Two who were given the same trackers must meet, even if each can reach only one of them.
+        "announce_to_all_trackers": True,
+        "announce_to_all_tiers": True,
+        # The engine's defaults, held to: certificates are checked, and nobody's tracker or web seed makes it a client of
+        # what listens on this machine or this network.
+        "validate_https_trackers": True,
+        "ssrf_mitigation": True,
         "enable_lsd": network is not Network.LOCAL,
         "webtorrent_stun_server": "stun.l.google.com:19302" if public else "",
         **({} if public else {"dht_bootstrap_nodes": ""}),

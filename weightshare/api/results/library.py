@@ -66,3 +66,4 @@ class SeedStatus:
     up_rate: float
     uploaded: int
     peers_by_release: tuple[tuple[str, int], ...] = ()
+    troubles: str = ""
