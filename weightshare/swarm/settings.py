@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import ExitStack, suppress
 
 import libtorrent as lt
 
@@ -34,11 +36,35 @@ ALERTS = (
 
 
 def listen_interfaces(network: Network, port: int | None) -> str:
-    """Where to listen. `None` is any free port, except for the public network, which begins at the customary one."""
+    """Where to listen. `None` is any free port, except for the public network, which begins at the customary one.
+
+    The same port on every interface: of port 0 the engine makes another one for each, and tells the others on the LAN,
+    and us, only the first, which may be that of the loopback device.
+    """
     if network is Network.LOCAL:
         return f"127.0.0.1:{port or 0}"
     number = port if port is not None else (DEFAULT_PORT if network is Network.PUBLIC else 0)
+    number = number or _free_port()
     return f"0.0.0.0:{number},[::]:{number}"
+
+
+def _free_port() -> int:
+    """A port that is free just now, for TCP and UDP, over IPv4 and IPv6; 0 where none was found."""
+    for _ in range(20):
+        with ExitStack() as stack, suppress(OSError):
+            number = 0
+            for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    try:
+                        one = stack.enter_context(socket.socket(family, kind))
+                    except OSError:
+                        continue  # a machine without IPv6
+                    if family is socket.AF_INET6:
+                        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    one.bind((host, number))
+                    number = int(one.getsockname()[1])
+            return number
+    return 0
 
 
 def session_settings(

@@ -1,0 +1,185 @@
+"""What leaves a machine, as a packet capture on its link shows it: nothing under `local`, nothing for outside under `lan`.
+
+Each test runs in a network namespace that has routes to everywhere, a public name server, and a link full of bait:
+trackers, web seeds, `.torrent` URLs and peers outside, by address and by name. The same under `public` sends packets, so
+the capture can see them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shutil
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders_checkpoints import place, tiny
+from tests.integration.releases import assert_whole
+from tests.integration.releases import Published
+from tests.integration.running import Running
+from tests.integration.waiting import until
+from tests.namespaces import Lan, Node, capture, missing
+from weightshare.manifest.magnet import Magnet, parse
+
+_WHY = missing() or ("" if shutil.which("tcpdump") else "tcpdump is not installed")
+pytestmark = pytest.mark.skipif(bool(_WHY), reason=_WHY or "all is here")
+
+RESOLVER = "203.0.113.53"
+TRACKERS = (
+    "udp://203.0.113.5:6969/announce",
+    "http://203.0.113.6/announce",
+    "https://tracker.example.org/announce",
+    "udp://tracker.example.net:1337/announce",
+    "http://[2001:db8::6]:80/announce",
+    "udp://nas:6969/announce",
+    "http://nas.local/announce",
+)
+WEB_SEEDS = ("http://203.0.113.7/m/", "https://cdn.example.org/m/", "http://[2001:db8::7]/m/", "http://box.lan/")
+SOURCES = ("http://203.0.113.8/m.torrent", "https://example.org/m.torrent", "http://box.internal/m.torrent")
+PEERS = (("203.0.113.9", 6881), ("2001:db8::9", 6881), ("seeder.example.org", 6881), ("nas", 6881))
+PROXIES = {name: "http://203.0.113.10:3128" for name in ("http_proxy", "https_proxy", "all_proxy")}
+
+# RFC 1918, 3927, 6598, 4193, 4291; 198.18/15 (RFC 2544) is the LAN of these tests. Multicast stays on the link.
+PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "198.18.0.0/15"),
+        *("224.0.0.0/4", "fc00::/7", "fe80::/10", "ff00::/8"),
+    )
+]
+
+
+def bait(published: Published) -> str:
+    """The release's magnet with all that a stranger could add to it."""
+    magnet = parse(published.magnet)
+    return str(
+        Magnet(
+            v2_hash=magnet.v2_hash,
+            v1_hash=magnet.v1_hash,
+            name=magnet.name,
+            trackers=TRACKERS,
+            web_seeds=WEB_SEEDS,
+            sources=SOURCES,
+            peers=PEERS,
+            publisher=magnet.publisher,
+        )
+    )
+
+
+def outside(destinations: set[str]) -> set[str]:
+    """Those that are not on the LAN of these tests."""
+    return {
+        text
+        for text in destinations - {"ARP"}
+        if not any(ipaddress.ip_address(text) in network for network in PRIVATE)
+    }
+
+
+class Someone:
+    """A user on a node.
+
+    Args:
+        node: where their commands run.
+        home: their folder.
+        network: how far their commands reach.
+    """
+
+    def __init__(self, node: Node, home: Path, network: str) -> None:
+        self.node = node
+        self.home = home
+        self._network = network
+        home.mkdir(exist_ok=True)
+
+    def start(self, *words: str) -> Running:
+        """Start a command."""
+        more = {"WEIGHTSHARE_NETWORK": self._network, **PROXIES}
+        return Running(self.home, *words, before=tuple(self.node.command([])), more=more)
+
+    def run(self, *words: str, status: int = 0) -> dict[str, Any]:
+        """Run a command to its end, with `--json`."""
+        with self.start(*words, "--json") as running:
+            return running.result(status)
+
+    def publishes(self, folder: Path) -> Published:
+        """Publish a small model with all the bait there is."""
+        self.run("keys", "new", "acme")
+        trackers = [word for url in TRACKERS for word in ("--tracker", url)]
+        seeds = [word for url in WEB_SEEDS for word in ("--web-seed", url)]
+        sources = [word for url in SOURCES for word in ("--torrent-url", url)]
+        facts = self.run("publish", str(folder), "--name", "acme/m7b", *trackers, *seeds, *sources)
+        return Published(self.home, folder, facts)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return place(tmp_path / "model", tiny())
+
+
+def _whole_journey(maker: Someone, user: Someone, folder: Path, peer: str) -> None:
+    """Everything that speaks to others, and what has no reason to."""
+    with ExitStack() as stack:
+        published = maker.publishes(folder)
+        link = bait(published)
+        seeder = stack.enter_context(maker.start("seed", "--json", "--port", "0"))
+        port = seeder.event()["port"]
+        words = ("--peer", f"{peer}:{port}") if peer else ()
+        user.run("fetch", link, "preview", *published.trust, *words, "--timeout", "20", "--dry-run")
+        user.run("fetch", link, "out", *published.trust, *words, "--timeout", "20")
+        assert_whole(user.home / "out", published)
+        user.run("inspect", "acme/m7b")
+        user.run("inspect", link, *words)
+        user.run("verify", "out")
+        user.run("ls")
+        user.run("trust", "list")
+        # Links and URLs that lead nowhere but outside.
+        user.run("fetch", "ab" * 32, "--timeout", "2", status=5)
+        user.run("fetch", SOURCES[0], status=5)
+        user.run("fetch", "https://tracker.example.org/m.torrent", status=5)
+        user.run("trust", "add", "someone", "github:someone", status=5)
+
+
+def test_local_sends_nothing_at_all(tmp_path: Path, model: Path) -> None:
+    with Lan(1, default_route=True, resolver=RESOLVER) as lan, capture(lan.nodes[0]) as seen:
+        one = Someone(lan.nodes[0], tmp_path / "maker", "local")
+        two = Someone(lan.nodes[0], tmp_path / "user", "local")
+        _whole_journey(one, two, model, "127.0.0.1")
+        assert seen.lines() == []
+
+
+def test_lan_sends_nothing_outside(tmp_path: Path, model: Path) -> None:
+    """Also the proof that two find each other by LSD (BEP 14): no address is given."""
+    with (
+        Lan(2, default_route=True, resolver=RESOLVER) as lan,
+        capture(lan.nodes[0]) as first,
+        capture(lan.nodes[1]) as second,
+    ):
+        maker = Someone(lan.nodes[0], tmp_path / "maker", "lan")
+        user = Someone(lan.nodes[1], tmp_path / "user", "lan")
+        _whole_journey(maker, user, model, "")
+        for seen in (first, second):
+            assert outside(seen.destinations()) == set()
+            assert "239.192.152.143" in seen.destinations(), "no local service discovery"
+            assert not any(".1900:" in line or ".5351:" in line for line in seen.lines()), "asked a router for a port"
+
+
+def test_public_is_seen(tmp_path: Path, model: Path) -> None:
+    """The same link without the network's walls: every kind of bait is taken, or the tests above could not fail."""
+    with Lan(2, default_route=True, resolver=RESOLVER) as lan, capture(lan.nodes[1]) as seen:
+        maker = Someone(lan.nodes[0], tmp_path / "maker", "public")
+        user = Someone(lan.nodes[1], tmp_path / "user", "public")
+        published = maker.publishes(model)
+        magnet = parse(bait(published))
+        # Without xs=, each of which would be waited for.
+        link = str(Magnet(v2_hash=magnet.v2_hash, trackers=TRACKERS, peers=PEERS))
+        with maker.start("seed", "--json", "--port", "0"), user.start("fetch", link, "--timeout", "30"):
+            expected = {RESOLVER, "203.0.113.5", "203.0.113.6", "2001:db8::6", "203.0.113.9", "2001:db8::9"}
+            until(lambda: expected <= seen.destinations(), "packets to the bait", within=30)
+            assert outside(seen.destinations()) >= expected
+            until(lambda: any("239.255.255.250.1900:" in line for line in seen.lines()), "a question to UPnP routers")
+            until(lambda: any(".5351:" in line for line in seen.lines()), "a question by NAT-PMP or PCP")
+            names = {"tracker.example.org", "tracker.example.net", "seeder.example.org", "dht.libtorrent.org"}
+            until(lambda: all(any(name in line for line in seen.lines()) for name in names), "look-ups", within=30)
