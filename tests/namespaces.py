@@ -67,6 +67,7 @@ class Lan:
         default_route: whether nodes have a route to everywhere, over IPv4 and IPv6, by way of the bridge (where
             everything ends).
         apart: give each node an address far from the others': a DHT takes few nodes from one corner of the net.
+        multicast: whether it is passed on, so that nodes can find each other by LSD; without, IPv6 between them ends.
         resolver: the name server that nodes ask; empty for the machine's own.
     """
 
@@ -77,6 +78,7 @@ class Lan:
         rate: str = "",
         default_route: bool = False,
         apart: bool = False,
+        multicast: bool = True,
         resolver: str = "",
     ) -> None:
         self._prefix = f"ws-{os.getpid()}-{next(_serial)}"
@@ -85,13 +87,15 @@ class Lan:
             Node(f"{self._prefix}-n{number}", _address(number, apart=apart)) for number in range(count)
         ]
         self._resolver = resolver
+        self._multicast = multicast
         self._rate = rate
         self._default_route = default_route
 
     def __enter__(self) -> Self:
         try:
             _ip("netns", "add", self.hub)
-            self._hub("ip", "link", "add", "br0", "type", "bridge")
+            snooping = "1" if self._multicast else "0"
+            self._hub("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", snooping)
             self._hub("ip", "addr", "add", f"{GATEWAY}/15", "dev", "br0")
             self._hub("ip", "addr", "add", f"{GATEWAY6}/64", "dev", "br0", "nodad")
             self._hub("ip", "link", "set", "br0", "up")
@@ -122,6 +126,8 @@ class Lan:
             "ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", node.namespace
         )
         self._hub("ip", "link", "set", f"v{number}", "master", "br0", "up")
+        if not self._multicast:
+            self._hub("ip", "link", "set", f"v{number}", "type", "bridge_slave", "mcast_flood", "off")
         inside = node.command
         _run(inside(["ip", "addr", "add", f"{node.address}/15", "dev", "eth0"]))
         _run(inside(["ip", "link", "set", "lo", "up"]))

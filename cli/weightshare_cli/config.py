@@ -15,6 +15,7 @@ from weightshare.errors import UsageError
 SETTINGS: dict[str, tuple[type, ...]] = {
     "network": (str,),
     "port": (int,),
+    "dht-nodes": (str,),
     "max-down": (str, int),
     "max-up": (str, int),
     "timeout": (int, float),

@@ -145,6 +145,17 @@ def addresses(
     return tuple(_address(ctx, parameter, value) for value in values)
 
 
+def address_list(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[tuple[str, int], ...]:
+    """`HOST:PORT,HOST:PORT`; a callback of options whose value may come from a file, where there are no repetitions.
+
+    Raises:
+        click.BadParameter: one of them is no address.
+    """
+    return addresses(ctx, parameter, [text.strip() for text in (value or "").split(",") if text.strip()])
+
+
 def _address(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -277,6 +288,14 @@ peers = click.option(
     metavar="HOST:PORT",
     multiple=True,
     help="Also ask this peer, for as long as it takes. Repeatable.",
+)
+dht_nodes = shared(
+    "--dht-nodes",
+    setting="dht-nodes",
+    callback=address_list,
+    metavar="HOST:PORT,…",
+    default="",
+    help_text="Enter the DHT by these nodes, and not by the public ones.",
 )
 max_down = shared(
     "--max-down",

@@ -39,7 +39,7 @@ TRACKERS = (
     "http://nas.local/announce",
 )
 WEB_SEEDS = ("http://203.0.113.7/m/", "https://cdn.example.org/m/", "http://[2001:db8::7]/m/", "http://box.lan/")
-SOURCES = ("http://203.0.113.8/m.torrent", "https://example.org/m.torrent", "http://box.internal/m.torrent")
+SOURCES = ("http://203.0.113.8/m.torrent", "https://example.org/m.torrent", "http://box.internal/m.torrent", "http://127.0.0.1:9/")
 PEERS = (("203.0.113.9", 6881), ("2001:db8::9", 6881), ("seeder.example.org", 6881), ("nas", 6881))
 PROXIES = {name: "http://203.0.113.10:3128" for name in ("http_proxy", "https_proxy", "all_proxy")}
 

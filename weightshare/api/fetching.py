@@ -39,6 +39,7 @@ def fetch(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
+    dht_nodes: Sequence[Peer] = (),
     max_down: int = 0,
     max_up: int = 0,
     timeout: float = 300.0,
@@ -61,6 +62,7 @@ def fetch(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial, again and again while they are away.
+        dht_nodes: by which to enter the DHT on the public network; none for the public ones.
         max_down: cap in bytes a second, 0 for none.
         max_up: likewise.
         timeout: longest time without any progress in seconds, 0 for ever.
@@ -97,7 +99,9 @@ def fetch(
     whole = job.already_here(began)
     if whole is not None:
         return whole
-    with Session(network=Network(network), port=port, max_down=max_down, max_up=max_up) as session:
+    with Session(
+        network=Network(network), port=port, max_down=max_down, max_up=max_up, dht_nodes=dht_nodes
+    ) as session:
         return job.run(session, began)
 
 
@@ -113,6 +117,7 @@ class How(TypedDict, total=False):
     network: str
     port: int | None
     peers: Sequence[Peer]
+    dht_nodes: Sequence[Peer]
     timeout: float
     attestations: Sequence[str | Path]
     require_mirrors: int
@@ -132,7 +137,11 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
         NetworkError: metadata or manifest did not come in time.
     """
     job = _job(source, directory, how, force=False)
-    with Session(network=Network(how.get("network", Network.PUBLIC)), port=how.get("port")) as session:
+    with Session(
+        network=Network(how.get("network", Network.PUBLIC)),
+        port=how.get("port"),
+        dht_nodes=how.get("dht_nodes", ()),
+    ) as session:
         return job.preview(session)
 
 

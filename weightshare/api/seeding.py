@@ -38,6 +38,7 @@ def seed(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
+    dht_nodes: Sequence[Peer] = (),
     max_down: int = 0,
     max_up: int = 0,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
@@ -55,6 +56,7 @@ def seed(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial.
+        dht_nodes: by which to enter the DHT on the public network; none for the public ones.
         max_down: cap in bytes a second, 0 for none.
         max_up: likewise.
         on_listening: told the port and the releases once they can be fetched.
@@ -99,7 +101,7 @@ def seed(
             for one in found:
                 offers.setdefault(one.name, one)
         session = stack.enter_context(
-            Session(network=Network(network), port=port, max_down=max_down, max_up=max_up)
+            Session(network=Network(network), port=port, max_down=max_down, max_up=max_up, dht_nodes=dht_nodes)
         )
         listening = session.port
         served = tuple(offers)

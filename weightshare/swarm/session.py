@@ -34,16 +34,23 @@ class Session:
         port: where to listen; None for the network's default.
         max_down: cap in bytes a second over all torrents, 0 for none.
         max_up: likewise.
+        dht_nodes: by which to enter the DHT, where the network has one; none for the public ones.
 
     Raises:
         ListenError: nothing can be listened on.
     """
 
     def __init__(
-        self, *, network: Network, port: int | None = None, max_down: int = 0, max_up: int = 0
+        self,
+        *,
+        network: Network,
+        port: int | None = None,
+        max_down: int = 0,
+        max_up: int = 0,
+        dht_nodes: Sequence[Peer] = (),
     ) -> None:
         self.network = network
-        settings = session_settings(network, port=port, max_down=max_down, max_up=max_up)
+        settings = session_settings(network, port=port, max_down=max_down, max_up=max_up, dht_nodes=dht_nodes)
         self._session = lt.session(cast("Any", settings))
         rules = address_filter(network)
         if rules is not None:

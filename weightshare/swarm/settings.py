@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 import libtorrent as lt
@@ -33,6 +34,15 @@ ALERTS = (
     | lt.alert_category.file_progress
     | lt.alert_category.tracker
 )
+
+
+DHT_NODES = (("dht.libtorrent.org", 25401), ("router.bittorrent.com", 6881), ("dht.transmissionbt.com", 6881))
+"""By which the public DHT is entered: one of them may be down. Known for years, kept by three projects."""
+
+
+def _host_and_port(node: tuple[str, int]) -> str:
+    host, port = node
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def listen_interfaces(network: Network, port: int | None) -> str:
@@ -68,7 +78,12 @@ def _free_port() -> int:
 
 
 def session_settings(
-    network: Network, *, port: int | None = None, max_down: int = 0, max_up: int = 0
+    network: Network,
+    *,
+    port: int | None = None,
+    max_down: int = 0,
+    max_up: int = 0,
+    dht_nodes: Sequence[tuple[str, int]] = (),
 ) -> dict[str, object]:
     """Settings for one session.
 
@@ -77,6 +92,7 @@ def session_settings(
         port: the port to listen on, or None for the default of the network.
         max_down: cap in bytes a second, 0 for none.
         max_up: likewise.
+        dht_nodes: by which to enter the DHT, where the network has one; none for the public ones.
     """
     public = network is Network.PUBLIC
     return {
@@ -105,7 +121,7 @@ def session_settings(
         "ssrf_mitigation": True,
         "enable_lsd": network is not Network.LOCAL,
         "webtorrent_stun_server": "stun.l.google.com:19302" if public else "",
-        **({} if public else {"dht_bootstrap_nodes": ""}),
+        "dht_bootstrap_nodes": ",".join(map(_host_and_port, dht_nodes or DHT_NODES)) if public else "",
         # While only the manifest is wanted the other side must not drop us as redundant: it costs a minute.
         "close_redundant_connections": False,
         # A seeder that comes back is redialled in seconds, not in a minute.

@@ -24,6 +24,7 @@ from weightshare_cli.serving import serve
 @options.network
 @options.port
 @options.peers
+@options.dht_nodes
 @options.max_down
 @options.max_up
 @options.common
@@ -35,6 +36,7 @@ def command(
     network: str,
     port: int | None,
     peers: tuple[tuple[str, int], ...],
+    dht_nodes: tuple[tuple[str, int], ...],
     max_down: int,
     max_up: int,
 ) -> None:
@@ -49,6 +51,7 @@ def command(
         network=network,
         port=port,
         peers=peers,
+        dht_nodes=dht_nodes,
         max_down=max_down,
         max_up=max_up,
     )
