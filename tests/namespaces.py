@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,7 @@ class Lan:
         apart: give each node an address far from the others': a DHT takes few nodes from one corner of the net.
         multicast: whether it is passed on, so that nodes can find each other by LSD; without, IPv6 between them ends.
         resolver: the name server that nodes ask; empty for the machine's own.
+        hosts: addresses by name, for the nodes' list of hosts; empty for the machine's own.
     """
 
     def __init__(
@@ -80,13 +81,21 @@ class Lan:
         apart: bool = False,
         multicast: bool = True,
         resolver: str = "",
+        hosts: Mapping[str, str] | None = None,
     ) -> None:
         self._prefix = f"ws-{os.getpid()}-{next(_serial)}"
         self.hub = f"{self._prefix}-hub"
         self.nodes = [
             Node(f"{self._prefix}-n{number}", _address(number, apart=apart)) for number in range(count)
         ]
-        self._resolver = resolver
+        self._files = {
+            name: text
+            for name, text in (
+                ("resolv.conf", f"nameserver {resolver}\noptions timeout:1 attempts:1\n" if resolver else ""),
+                ("hosts", "".join(f"{address} {name}\n" for name, address in (hosts or {}).items())),
+            )
+            if text
+        }
         self._multicast = multicast
         self._rate = rate
         self._default_route = default_route
@@ -119,9 +128,9 @@ class Lan:
 
     def _join(self, number: int, node: Node) -> None:
         _ip("netns", "add", node.namespace)
-        if self._resolver:
-            (_FILES / node.namespace).mkdir(parents=True)
-            (_FILES / node.namespace / "resolv.conf").write_text(f"nameserver {self._resolver}\n")
+        for name, text in self._files.items():
+            (_FILES / node.namespace).mkdir(parents=True, exist_ok=True)
+            (_FILES / node.namespace / name).write_text(text)
         self._hub(
             "ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", node.namespace
         )
@@ -178,7 +187,11 @@ def capture(node: Node) -> Iterator[Capture]:
         tcpdump.append("not icmp6 and not ip6 proto 0")
         with log.open("wb") as out, words.open("wb") as err:
             process = subprocess.Popen(
-                node.command(tcpdump), stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                node.command(tcpdump),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
             )
             try:
                 until(lambda: "listening on" in words.read_text(), "tcpdump to listen", within=10)

@@ -54,6 +54,8 @@ def test_the_nodes_given_stand_in_for_the_public_ones(tmp_path: Path) -> None:
     with Lan(1, default_route=True, resolver="203.0.113.53") as lan, capture(lan.nodes[0]) as seen:
         words = ("fetch", "ab" * 32, "--dht-nodes", "203.0.113.1:6881,[2001:db8::1]:7000", "--timeout", "4")
         with _start(lan.nodes[0], tmp_path / "user", *words) as user:
-            until(lambda: {"203.0.113.1", "2001:db8::1"} <= seen.destinations(), "questions to both", within=20)
+            until(
+                lambda: {"203.0.113.1", "2001:db8::1"} <= seen.destinations(), "questions to both", within=20
+            )
             assert user.result(5)["error"] == "no_peers"
         assert not any("dht." in line or "router." in line for line in seen.lines())

@@ -35,7 +35,9 @@ def _seeder(published: Published, *, believes: Path | None = None) -> Running:
     return Running(published.home, "seed", "--json", "--port", "0", more=more)
 
 
-def _fetch(folder: Path, published: Published, *, believes: Path | None = None, timeout: str = "20") -> Running:
+def _fetch(
+    folder: Path, published: Published, *, believes: Path | None = None, timeout: str = "20"
+) -> Running:
     """A fetch by the magnet alone."""
     user = folder / "user"
     user.mkdir(exist_ok=True)

@@ -1,8 +1,10 @@
-"""What leaves a machine, as a packet capture on its link shows it: nothing under `local`, nothing for outside under `lan`.
+"""What leaves a machine, as a packet capture on its link shows it.
+
+Nothing under `local`, nothing for outside under `lan`.
 
 Each test runs in a network namespace that has routes to everywhere, a public name server, and a link full of bait:
-trackers, web seeds, `.torrent` URLs and peers outside, by address and by name. The same under `public` sends packets, so
-the capture can see them.
+trackers, web seeds, `.torrent` URLs and peers outside, by address and by name. The same under `public` sends packets,
+so the capture can see them.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import ipaddress
 import shutil
 import struct
-from collections.abc import Iterator
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,11 @@ from typing import Any
 import pytest
 
 from tests.builders_checkpoints import place, tiny
-from tests.integration.releases import assert_whole
-from tests.integration.releases import Published
+from tests.cli.helpers import environment
+from tests.integration.releases import Published, assert_whole
 from tests.integration.running import Running
 from tests.integration.waiting import until
-from tests.namespaces import Lan, Node, capture, missing
+from tests.namespaces import GATEWAY, Lan, Node, capture, missing
 from weightshare.manifest.magnet import Magnet, parse
 
 _WHY = missing() or ("" if shutil.which("tcpdump") else "tcpdump is not installed")
@@ -38,16 +41,33 @@ TRACKERS = (
     "udp://nas:6969/announce",
     "http://nas.local/announce",
 )
-WEB_SEEDS = ("http://203.0.113.7/m/", "https://cdn.example.org/m/", "http://[2001:db8::7]/m/", "http://box.lan/")
-SOURCES = ("http://203.0.113.8/m.torrent", "https://example.org/m.torrent", "http://box.internal/m.torrent", "http://127.0.0.1:9/")
+WEB_SEEDS = (
+    "http://203.0.113.7/m/",
+    "https://cdn.example.org/m/",
+    "http://[2001:db8::7]/m/",
+    "http://box.lan/",
+)
+SOURCES = (
+    "http://203.0.113.8/m.torrent",
+    "https://example.org/m.torrent",
+    "http://box.internal/m.torrent",
+    "http://127.0.0.1:9/",
+)
 PEERS = (("203.0.113.9", 6881), ("2001:db8::9", 6881), ("seeder.example.org", 6881), ("nas", 6881))
-PROXIES = {name: "http://203.0.113.10:3128" for name in ("http_proxy", "https_proxy", "all_proxy")}
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://203.0.113.10:3128")
 
 # RFC 1918, 3927, 6598, 4193, 4291; 198.18/15 (RFC 2544) is the LAN of these tests. Multicast stays on the link.
 PRIVATE = [
     ipaddress.ip_network(text)
     for text in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "198.18.0.0/15"),
+        *(
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "100.64.0.0/10",
+            "198.18.0.0/15",
+        ),
         *("224.0.0.0/4", "fc00::/7", "fe80::/10", "ff00::/8"),
     )
 ]
@@ -163,7 +183,9 @@ def test_lan_sends_nothing_outside(tmp_path: Path, model: Path) -> None:
         for seen in (first, second):
             assert outside(seen.destinations()) == set()
             assert "239.192.152.143" in seen.destinations(), "no local service discovery"
-            assert not any(".1900:" in line or ".5351:" in line for line in seen.lines()), "asked a router for a port"
+            assert not any(".1900:" in line or ".5351:" in line for line in seen.lines()), (
+                "asked a router for a port"
+            )
 
 
 def test_public_is_seen(tmp_path: Path, model: Path) -> None:
@@ -179,7 +201,46 @@ def test_public_is_seen(tmp_path: Path, model: Path) -> None:
             expected = {RESOLVER, "203.0.113.5", "203.0.113.6", "2001:db8::6", "203.0.113.9", "2001:db8::9"}
             until(lambda: expected <= seen.destinations(), "packets to the bait", within=30)
             assert outside(seen.destinations()) >= expected
-            until(lambda: any("239.255.255.250.1900:" in line for line in seen.lines()), "a question to UPnP routers")
+            until(
+                lambda: any("239.255.255.250.1900:" in line for line in seen.lines()),
+                "a question to UPnP routers",
+            )
             until(lambda: any(".5351:" in line for line in seen.lines()), "a question by NAT-PMP or PCP")
             names = {"tracker.example.org", "tracker.example.net", "seeder.example.org", "dht.libtorrent.org"}
-            until(lambda: all(any(name in line for line in seen.lines()) for name in names), "look-ups", within=30)
+            until(
+                lambda: all(any(name in line for line in seen.lines()) for name in names),
+                "look-ups",
+                within=30,
+            )
+
+
+def test_a_router_is_asked_for_the_peer_port_alone(tmp_path: Path, model: Path) -> None:
+    """By PCP (RFC 6887) or NAT-PMP (RFC 6886), on the public network; what is asked for is read at the gateway."""
+    log = tmp_path / "asked"
+    with Lan(1, default_route=True, resolver=RESOLVER) as lan:
+        gateway = Node(lan.hub, GATEWAY)
+        words = gateway.command([sys.executable, "-m", "tests.integration.datagrams", "5351", str(log)])
+        listener = subprocess.Popen(words, env=environment(tmp_path), start_new_session=True)
+        try:
+            until(log.exists, "the gateway to listen")
+            maker = Someone(lan.nodes[0], tmp_path / "maker", "public")
+            maker.publishes(model)
+            with maker.start("seed", "--json", "--port", "7007") as seeder:
+                seeder.event()
+                until(lambda: len(_asked_of(log)) >= 2, "a port to be asked for")
+            assert _asked_of(log) == {("TCP", 7007), ("UDP", 7007)}
+        finally:
+            listener.kill()
+            listener.wait(10)
+
+
+def _asked_of(log: Path) -> set[tuple[str, int]]:
+    """Protocol and internal port of each mapping that was asked for."""
+    found = set()
+    for line in log.read_text().splitlines():
+        data = bytes.fromhex(line)
+        if len(data) == 60 and data[:2] == b"\2\1":  # PCP, MAP
+            found.add(({6: "TCP", 17: "UDP"}[data[36]], int(struct.unpack(">H", data[40:42])[0])))
+        elif len(data) == 12 and data[0] == 0 and data[1] in (1, 2):  # NAT-PMP
+            found.add(({1: "UDP", 2: "TCP"}[data[1]], int(struct.unpack(">H", data[4:6])[0])))
+    return found

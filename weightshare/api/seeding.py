@@ -101,7 +101,9 @@ def seed(
             for one in found:
                 offers.setdefault(one.name, one)
         session = stack.enter_context(
-            Session(network=Network(network), port=port, max_down=max_down, max_up=max_up, dht_nodes=dht_nodes)
+            Session(
+                network=Network(network), port=port, max_down=max_down, max_up=max_up, dht_nodes=dht_nodes
+            )
         )
         listening = session.port
         served = tuple(offers)

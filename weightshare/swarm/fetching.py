@@ -206,7 +206,9 @@ class Transfer:
         """Let the watch see where the transfer stands, and tell the observer now and then."""
         now = self.clock()
         status = self.torrent.status()
-        note = watch.see(Observation(now, done, total, status.peers, status.seeds, missing, str(self._trackers)))
+        note = watch.see(
+            Observation(now, done, total, status.peers, status.seeds, missing, str(self._trackers))
+        )
         if now - self._reported >= _REPORT_EVERY:
             self._reported = now
             self._observe(

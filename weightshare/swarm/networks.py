@@ -123,3 +123,31 @@ def allowed_urls(network: Network, urls: Iterable[str]) -> tuple[str, ...]:
         if host and allows_host(network, host):
             kept.append(url)
     return tuple(kept)
+
+
+def allowed_trackers(network: Network, urls: Iterable[str]) -> tuple[str, ...]:
+    """Those of the announce URLs that may be asked.
+
+    A link's trackers are a stranger's choice. On the public network one that names an address inside this network is
+    asked for an announce and nothing else. The engine sees to that for loopback addresses, whatever name led there.
+    """
+    return tuple(
+        url
+        for url in allowed_urls(network, urls)
+        if network is not Network.PUBLIC or not _leads_inside(url) or urlsplit(url).path.endswith("/announce")
+    )
+
+
+def allowed_web_seeds(network: Network, urls: Iterable[str]) -> tuple[str, ...]:
+    """Those of the web seeds that may be asked: on the public network none that names an address inside this one."""
+    return tuple(
+        url for url in allowed_urls(network, urls) if network is not Network.PUBLIC or not _leads_inside(url)
+    )
+
+
+def _leads_inside(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return False
+    host = (parts.hostname or "").rstrip(".")
+    return host == "localhost" or host.endswith(".localhost") or is_inside(host)

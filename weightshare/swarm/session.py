@@ -17,7 +17,7 @@ from weightshare.errors import ListenError, MetainfoError, WeightshareError
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
 from weightshare.swarm.alerts import Event, ListenFailed, translate
-from weightshare.swarm.networks import Network, allowed_urls
+from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
 
@@ -74,7 +74,7 @@ class Session:
     def add_magnet(self, magnet: Magnet, folder: Path, peers: Sequence[Peer] = ()) -> Torrent:
         """Add a torrent of which only the hash is known, wanting nothing but its metadata."""
         params = lt.parse_magnet_uri(str(_bare(magnet)))
-        params.trackers = list(allowed_urls(self.network, magnet.trackers))
+        params.trackers = list(allowed_trackers(self.network, magnet.trackers))
         params.flags |= lt.torrent_flags.default_dont_download
         return self._add(params, folder, [*magnet.peers, *peers])
 
@@ -143,8 +143,8 @@ class Session:
         params, layout = _load(torrent)
         indices = list(real_files(layout))
         params.renamed_files = {indices[position]: str(path) for position, path in locations.items()}
-        params.trackers = list(allowed_urls(self.network, trackers))
-        params.url_seeds = list(allowed_urls(self.network, web_seeds))
+        params.trackers = list(allowed_trackers(self.network, trackers))
+        params.url_seeds = list(allowed_web_seeds(self.network, web_seeds))
         # The files are proven. Resume data that says so spares a second hashing at each piece's first upload, which
         # seed_mode would do. upload_mode: whatever happens, the engine never asks to write.
         params.have_pieces = [True] * layout.num_pieces()

@@ -115,8 +115,8 @@ def session_settings(
         # Two who were given the same trackers must meet, even if each can reach only one of them.
         "announce_to_all_trackers": True,
         "announce_to_all_tiers": True,
-        # The engine's defaults, held to: certificates are checked, and nobody's tracker or web seed makes it a client of
-        # what listens on this machine or this network.
+        # The engine's defaults, held to: certificates are checked, and nobody's tracker or web seed makes it a client
+        # of what listens on this machine or this network.
         "validate_https_trackers": True,
         "ssrf_mitigation": True,
         "enable_lsd": network is not Network.LOCAL,

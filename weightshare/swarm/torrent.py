@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ import libtorrent as lt
 from weightshare.errors import MetainfoError
 from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import key_of
-from weightshare.swarm.networks import Network, allowed_urls, allows_host
+from weightshare.swarm.lookup import Lookup
+from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
 
 Peer = tuple[str, int]
 
@@ -46,6 +46,8 @@ class Torrent:
         self._handle = handle
         self._network = network
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
+        self._awaited: list[Peer] = []  # their names are being looked up
+        self._lookup = Lookup(network)
         self._dialled = 0.0
         self.key = key_of(handle.info_hashes())
 
@@ -80,14 +82,21 @@ class Torrent:
 
     def dial(self, now: float) -> None:
         """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
+        self._awaited = [peer for peer in self._awaited if not self._connect(peer)]
         if not self._peers or now - self._dialled < _REDIAL:
             return
         self._dialled = now
         if self._handle.status().num_peers >= len(self._peers):
             return
-        for host, port in self._peers:
-            for address in _addresses(host, self._network):
-                self._handle.connect_peer((address, port))
+        self._awaited = [peer for peer in self._peers if not self._connect(peer)]
+
+    def _connect(self, peer: Peer) -> bool:
+        """Dial a peer at all its addresses; False while they are being looked up."""
+        host, port = peer
+        addresses = self._lookup.addresses(host)
+        for address in addresses or ():
+            self._handle.connect_peer((address, port))
+        return addresses is not None
 
     def status(self) -> TorrentStatus:
         """Where it stands."""
@@ -153,9 +162,9 @@ class Torrent:
 
     def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
         """Add trackers, and web seeds (only after the gate), as far as the network allows."""
-        for url in allowed_urls(self._network, trackers):
+        for url in allowed_trackers(self._network, trackers):
             self._handle.add_tracker({"url": url})
-        for url in allowed_urls(self._network, web_seeds):
+        for url in allowed_web_seeds(self._network, web_seeds):
             self._handle.add_url_seed(url)
 
 
@@ -191,12 +200,3 @@ def priorities_of(files: lt.file_storage, wanted: Collection[int]) -> list[int]:
     for position, index in enumerate(real_files(files)):
         priorities[index] = 4 if position in wanted else 0
     return priorities
-
-
-def _addresses(host: str, network: Network) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return []
-    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    return [address for address in addresses if allows_host(network, address)]
