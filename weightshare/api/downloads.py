@@ -118,7 +118,7 @@ class _Http(urllib.request.HTTPHandler):
 
     def _connection(self, host: str, **options: Any) -> HTTPConnection:
         connection = HTTPConnection(host, **options)
-        connection._create_connection = self._reach.connect  # type: ignore[attr-defined]
+        connection._create_connection = self._reach.connect
         return connection
 
 
@@ -132,7 +132,7 @@ class _Https(urllib.request.HTTPSHandler):
 
     def _connection(self, host: str, **options: Any) -> HTTPSConnection:
         connection = HTTPSConnection(host, **options)
-        connection._create_connection = self._reach.connect  # type: ignore[attr-defined]
+        connection._create_connection = self._reach.connect
         return connection
 
 
