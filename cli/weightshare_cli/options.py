@@ -7,6 +7,7 @@ map of defaults.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -254,9 +255,23 @@ def shared(
     )
 
 
+def _keep_names_in(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Tell the C library to ask no name server where a question would leave the network.
+
+    What is asked for by name is refused before. But a tracker inside may redirect the engine to a name outside, and the
+    engine follows. The list of hosts is read all the same. glibc only (resolv.conf(5)); others pass it over.
+    """
+    from weightshare.swarm.networks import Network, looks_names_up
+
+    if not looks_names_up(Network(value)):
+        os.environ["RES_OPTIONS"] = f"{os.environ.get('RES_OPTIONS', '')} attempts:0".strip()
+    return value
+
+
 network = shared(
     "--network",
     setting="network",
+    callback=_keep_names_in,
     type=click.Choice(["public", "lan", "local"]),
     default="public",
     show_default=True,

@@ -1,7 +1,8 @@
 """An HTTP server that writes down what it is asked, and sends some who ask elsewhere.
 
-To be called as `python -m tests.integration.canary PORT LOG`. A line of the log is the address that was connected
-to and the path. Whoever asks 203.0.113.7 is sent to `/secret` on 127.0.0.1.
+To be called as `python -m tests.integration.canary PORT LOG [ELSEWHERE]`. A line of the log is the address that was
+connected to and the path. Whoever asks 203.0.113.7 is sent to `/secret` on 127.0.0.1, and with ELSEWHERE everybody is
+sent there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 REDIRECTOR = "203.0.113.7"
 
 
-def serve(port: int, log: Path) -> None:
+def serve(port: int, log: Path, elsewhere: str = "") -> None:
     """Listen on every address until killed."""
 
     class Canary(BaseHTTPRequestHandler):
@@ -21,10 +22,10 @@ def serve(port: int, log: Path) -> None:
             address = str(self.connection.getsockname()[0])
             with log.open("a") as file:
                 file.write(f"{address} {self.path.partition('?')[0]}\n")
-            away = address == REDIRECTOR
+            away = bool(elsewhere) or address == REDIRECTOR
             self.send_response(302 if away else 404)
             if away:
-                self.send_header("Location", f"http://127.0.0.1:{port}/secret")
+                self.send_header("Location", elsewhere or f"http://127.0.0.1:{port}/secret")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -37,4 +38,4 @@ def serve(port: int, log: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), Path(sys.argv[2]))
+    serve(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

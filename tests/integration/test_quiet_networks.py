@@ -56,7 +56,8 @@ SOURCES = (
 PEERS = (("203.0.113.9", 6881), ("2001:db8::9", 6881), ("seeder.example.org", 6881), ("nas", 6881))
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://203.0.113.10:3128")
 
-# RFC 1918, 3927, 6598, 4193, 4291; 198.18/15 (RFC 2544) is the LAN of these tests. Multicast stays on the link.
+# RFC 1918, 3927, 6598, 4193, 4291; 198.18/15 (RFC 2544) is the LAN of these tests. Multicast stays on the link. The
+# engine asks a tracker from each interface, 127.0.0.1 too; no router takes such a packet further.
 PRIVATE = [
     ipaddress.ip_network(text)
     for text in (
@@ -68,7 +69,7 @@ PRIVATE = [
             "100.64.0.0/10",
             "198.18.0.0/15",
         ),
-        *("224.0.0.0/4", "fc00::/7", "fe80::/10", "ff00::/8"),
+        *("224.0.0.0/4", "127.0.0.0/8", "fc00::/7", "fe80::/10", "ff00::/8"),
     )
 ]
 
@@ -208,6 +209,31 @@ def test_public_is_seen(tmp_path: Path) -> None:
 
             until(lambda: not missing_bait(), "packets to all the bait", within=40)
         assert expected <= outside(seen.destinations())
+
+
+@pytest.mark.parametrize("network", ["local", "lan", "public"])
+def test_a_tracker_inside_cannot_send_us_outside(tmp_path: Path, network: str) -> None:
+    """It redirects to a name; following it would take a look-up, which leaves the network. In public it does."""
+    log = tmp_path / "asked"
+    with Lan(1, default_route=True, resolver=RESOLVER) as lan, capture(lan.nodes[0]) as seen:
+        node = lan.nodes[0]
+        elsewhere = "http://tracker.example.org/announce"
+        words = node.command([sys.executable, "-m", "tests.integration.canary", "80", str(log), elsewhere])
+        tracker = subprocess.Popen(words, env=environment(tmp_path), start_new_session=True)
+        try:
+            until(log.exists, "the tracker to listen")
+            user = Someone(node, tmp_path / "user", network)
+            link = str(Magnet(v2_hash=b"\xab" * 32, trackers=("http://127.0.0.1/announce",)))
+            user.run("fetch", link, "--timeout", "4", status=5)
+            assert "127.0.0.1 /announce" in log.read_text().splitlines()
+            asked = [line for line in seen.lines() if "tracker.example.org" in line]
+            assert bool(asked) is (network == "public")
+            if network != "public":
+                # The tracker's own: it asks for its name when it starts.
+                assert outside(seen.destinations()) <= {RESOLVER}
+        finally:
+            tracker.kill()
+            tracker.wait(10)
 
 
 def test_a_router_is_asked_for_the_peer_port_alone(tmp_path: Path, model: Path) -> None:

@@ -60,8 +60,15 @@ def allows_host(network: Network, host: str) -> bool:
     except ValueError:
         if network is not Network.LAN or ("." in name and not name.endswith(_LAN_SUFFIXES)):
             return False
-        return name in _own_hosts() or _asks_within(_PRIVATE)
+        return name in _own_hosts() or looks_names_up(network)
     return any(_within(address, *pair) for pair in allowed_ranges(network) or ())
+
+
+def looks_names_up(network: Network) -> bool:
+    """Whether asking this machine's name servers keeps within the network; its own list of hosts always does."""
+    if network is Network.LAN:
+        return _asks_within(_PRIVATE)
+    return network is Network.PUBLIC
 
 
 def is_inside(host: str) -> bool:
