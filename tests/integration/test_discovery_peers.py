@@ -38,15 +38,17 @@ def test_a_link_that_names_a_peer_is_enough(tmp_path: Path, host: str) -> None:
     assert_whole(user / "out", published)
 
 
-def test_a_seeder_can_be_sent_to_a_peer(tmp_path: Path) -> None:
-    """`seed --peer`, for a user who cannot be reached but can be told whom to wait for."""
+@pytest.mark.parametrize("bare", [False, True], ids=["link", "info-hash"])
+def test_a_seeder_can_be_sent_to_a_peer(tmp_path: Path, bare: bool) -> None:
+    """`seed --peer`, for a user whose seeder cannot be reached; the other may know no more than the v2 info-hash."""
     published = publish(tmp_path / "maker", place(tmp_path / "model", tiny()))
     user = tmp_path / "user"
     user.mkdir()
     port = free_port()
+    source = str(published.facts["info_hash_v2"]) if bare else published.magnet
     words = (
         "fetch",
-        published.magnet,
+        source,
         "out",
         *published.trust,
         "--json",

@@ -114,6 +114,14 @@ class TrackerFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HungUp(Event):
+    """A peer was reached and ended the connection before it had said who it is."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerReplied(Event):
     """A tracker took the announce."""
 
@@ -171,6 +179,10 @@ def _translate(alert: lt.alert) -> Event | None:
             return FileFailed(_key(alert), alert.filename(), alert.error.value(), alert.error.message())
         case lt.torrent_error_alert():
             return TorrentFailed(_key(alert), alert.error.message())
+        case lt.peer_disconnected_alert():
+            if alert.op == lt.operation_t.connect or not alert.pid.is_all_zeros():
+                return None
+            return HungUp(_key(alert), str(alert.endpoint[0]), int(alert.endpoint[1]))
         case lt.tracker_reply_alert():
             return TrackerReplied(_key(alert), alert.url)
         case lt.tracker_error_alert():

@@ -16,7 +16,7 @@ import libtorrent as lt
 from weightshare.errors import ListenError, MetainfoError, WeightshareError
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.swarm.alerts import Event, ListenFailed, translate
+from weightshare.swarm.alerts import Event, HungUp, ListenFailed, translate
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
@@ -56,6 +56,7 @@ class Session:
         if rules is not None:
             self._session.set_ip_filter(rules)
         self._early: list[Event] = []
+        self._torrents: dict[str, Torrent] = {}
         self._await_listening(port)
 
     def __enter__(self) -> Session:
@@ -169,7 +170,11 @@ class Session:
             early, self._early = self._early, []
             return early
         self._session.wait_for_alert(max(1, int(timeout * 1000)))
-        return translate(self._session.pop_alerts())
+        events = translate(self._session.pop_alerts())
+        for event in events:
+            if isinstance(event, HungUp) and event.key in self._torrents:
+                self._torrents[event.key].hung_up((event.address, event.port))
+        return events
 
     def close(self) -> None:
         """End the session: no peers, no port, a word to the trackers.
@@ -195,7 +200,9 @@ class Session:
             handle = self._session.add_torrent(params)
         except RuntimeError as error:
             raise WeightshareError(f"The torrent engine refused the torrent: {error}.") from error
-        return Torrent(handle, self.network, peers)
+        torrent = Torrent(handle, self.network, peers)
+        self._torrents[torrent.key] = torrent
+        return torrent
 
     def _await_listening(self, port: int | None) -> None:
         deadline = time.monotonic() + _LISTEN_WAIT

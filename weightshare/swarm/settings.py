@@ -33,6 +33,7 @@ ALERTS = (
     | lt.alert_category.piece_progress
     | lt.alert_category.file_progress
     | lt.alert_category.tracker
+    | lt.alert_category.connect
 )
 
 

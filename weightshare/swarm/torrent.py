@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ Peer = tuple[str, int]
 
 
 _REDIAL = 2.0
+_PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
+_USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Torrent:
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
         self._awaited: list[Peer] = []  # their names are being looked up
         self._lookup = Lookup(network)
+        self._hung_up: Counter[Peer] = Counter()
+        self._has_v2 = handle.info_hashes().has_v2()
         self._dialled = 0.0
         self.key = key_of(handle.info_hashes())
 
@@ -95,8 +100,18 @@ class Torrent:
         host, port = peer
         addresses = self._lookup.addresses(host)
         for address in addresses or ():
-            self._handle.connect_peer((address, port))
+            v2 = _V2 if self._hung_up[address, port] >= _PATIENCE and self._has_v2 else 0
+            self._handle.connect_peer((address, port), 0, _USUAL | v2)
         return addresses is not None
+
+    def hung_up(self, peer: Peer) -> None:
+        """Note that a peer was reached and hung up before it said who it is.
+
+        The engine greets by the v1 info-hash where a torrent has one. Whoever knows no more than the v2 one, as by a
+        bare info-hash, hangs up; so does a busy peer, or one that wants encryption, hence not at the first time. By the
+        v2 hash, clients of v1 could not be greeted at all.
+        """
+        self._hung_up[peer] += 1
 
     def status(self) -> TorrentStatus:
         """Where it stands."""
