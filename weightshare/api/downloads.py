@@ -114,11 +114,11 @@ class _Http(urllib.request.HTTPHandler):
         self._reach = reach
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(self._connection, req)  # type: ignore[arg-type]
+        return self.do_open(self._connection, req)
 
     def _connection(self, host: str, **options: Any) -> HTTPConnection:
         connection = HTTPConnection(host, **options)
-        connection._create_connection = self._reach.connect
+        connection._create_connection = self._reach.connect  # type: ignore[attr-defined]
         return connection
 
 
@@ -128,11 +128,11 @@ class _Https(urllib.request.HTTPSHandler):
         self._reach = reach
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(self._connection, req)  # type: ignore[arg-type]
+        return self.do_open(self._connection, req)
 
     def _connection(self, host: str, **options: Any) -> HTTPSConnection:
         connection = HTTPSConnection(host, **options)
-        connection._create_connection = self._reach.connect
+        connection._create_connection = self._reach.connect  # type: ignore[attr-defined]
         return connection
 
 
