@@ -40,10 +40,10 @@ class Site:
 @contextmanager
 def https_site(folder: Path) -> Iterator[Site]:
     """A running server; whoever sets `SSL_CERT_FILE` to its certificate believes it."""
-    certificate = folder / "certificate.pem"
-    certificate.write_bytes(_certificate())
+    place = folder / "certificate.pem"
+    place.write_bytes(certificate())
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    site = Site(f"localhost:{server.server_address[1]}", certificate)
+    site = Site(f"localhost:{server.server_address[1]}", place)
 
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -68,7 +68,7 @@ def https_site(folder: Path) -> Iterator[Site]:
 
     server.RequestHandlerClass = Pages
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(place)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads = False
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -79,29 +79,32 @@ def https_site(folder: Path) -> Iterator[Site]:
         server.server_close()
 
 
-def _certificate() -> bytes:
-    """Key and certificate for localhost, good for an hour."""
+def certificate(host: str = "localhost", *, hours: int = 1) -> bytes:
+    """Key and certificate in one PEM.
+
+    Args:
+        host: the name it is for; localhost's is for 127.0.0.1 too.
+        hours: how long it is good for; below zero it has run out.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
-    certificate = (
+    names: list[x509.GeneralName] = [x509.DNSName(host)]
+    if host == "localhost":
+        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    built = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
+        .not_valid_before(now - timedelta(hours=48))
+        .not_valid_after(now + timedelta(hours=hours))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return private + certificate.public_bytes(serialization.Encoding.PEM)
+    return private + built.public_bytes(serialization.Encoding.PEM)

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.integration.waiting import until
+
 BURST = "128kb"
 LATENCY = "50ms"  # what may wait in a link's queue
+GATEWAY, GATEWAY6 = "198.18.255.254", "fd12:5742::fffe"
+
+_FILES = Path("/etc/netns")  # what `ip netns exec` puts over a node's /etc
 
 _serial = itertools.count()
 
@@ -55,24 +64,49 @@ class Lan:
     Args:
         count: how many nodes.
         rate: of each link, each way, in `tc`'s words (`200mbit`); empty for no limit.
-        default_route: whether nodes have a route to everywhere, by way of the bridge (where everything ends).
+        default_route: whether nodes have a route to everywhere, over IPv4 and IPv6, by way of the bridge (where
+            everything ends).
+        apart: give each node an address far from the others': a DHT takes few nodes from one corner of the net.
+        multicast: whether it is passed on, so that nodes can find each other by LSD; without, IPv6 between them ends.
+        resolver: the name server that nodes ask; empty for the machine's own.
+        hosts: addresses by name, for the nodes' list of hosts; empty for the machine's own.
     """
 
-    def __init__(self, count: int, *, rate: str = "", default_route: bool = False) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        rate: str = "",
+        default_route: bool = False,
+        apart: bool = False,
+        multicast: bool = True,
+        resolver: str = "",
+        hosts: Mapping[str, str] | None = None,
+    ) -> None:
         self._prefix = f"ws-{os.getpid()}-{next(_serial)}"
         self.hub = f"{self._prefix}-hub"
         self.nodes = [
-            Node(f"{self._prefix}-n{number}", f"198.18.{(number + 2) // 250}.{(number + 2) % 250}")
-            for number in range(count)
+            Node(f"{self._prefix}-n{number}", _address(number, apart=apart)) for number in range(count)
         ]
+        self._files = {
+            name: text
+            for name, text in (
+                ("resolv.conf", f"nameserver {resolver}\noptions timeout:1 attempts:1\n" if resolver else ""),
+                ("hosts", "".join(f"{address} {name}\n" for name, address in (hosts or {}).items())),
+            )
+            if text
+        }
+        self._multicast = multicast
         self._rate = rate
         self._default_route = default_route
 
     def __enter__(self) -> Self:
         try:
             _ip("netns", "add", self.hub)
-            self._hub("ip", "link", "add", "br0", "type", "bridge")
-            self._hub("ip", "addr", "add", "198.18.255.254/15", "dev", "br0")
+            snooping = "1" if self._multicast else "0"
+            self._hub("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", snooping)
+            self._hub("ip", "addr", "add", f"{GATEWAY}/15", "dev", "br0")
+            self._hub("ip", "addr", "add", f"{GATEWAY6}/64", "dev", "br0", "nodad")
             self._hub("ip", "link", "set", "br0", "up")
             for number, node in enumerate(self.nodes):
                 self._join(number, node)
@@ -86,6 +120,7 @@ class Lan:
     ) -> None:
         for name in (*(node.namespace for node in self.nodes), self.hub):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+            shutil.rmtree(_FILES / name, ignore_errors=True)
 
     def cut(self, number: int, *, on: bool = True) -> None:
         """Cut a node's link, or with `on=False` mend it."""
@@ -93,16 +128,23 @@ class Lan:
 
     def _join(self, number: int, node: Node) -> None:
         _ip("netns", "add", node.namespace)
+        for name, text in self._files.items():
+            (_FILES / node.namespace).mkdir(parents=True, exist_ok=True)
+            (_FILES / node.namespace / name).write_text(text)
         self._hub(
             "ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", node.namespace
         )
         self._hub("ip", "link", "set", f"v{number}", "master", "br0", "up")
+        if not self._multicast:
+            self._hub("ip", "link", "set", f"v{number}", "type", "bridge_slave", "mcast_flood", "off")
         inside = node.command
         _run(inside(["ip", "addr", "add", f"{node.address}/15", "dev", "eth0"]))
         _run(inside(["ip", "link", "set", "lo", "up"]))
         _run(inside(["ip", "link", "set", "eth0", "up"]))
         if self._default_route:
-            _run(inside(["ip", "route", "add", "default", "via", "198.18.255.254"]))
+            _run(inside(["ip", "route", "add", "default", "via", GATEWAY]))
+            _run(inside(["ip", "addr", "add", f"fd12:5742::{number + 2:x}/64", "dev", "eth0", "nodad"]))
+            _run(inside(["ip", "route", "add", "default", "via", GATEWAY6]))
         if self._rate:
             shape = ["root", "tbf", "rate", self._rate, "burst", BURST, "latency", LATENCY]
             _run(inside(["tc", "qdisc", "add", "dev", "eth0", *shape]))
@@ -110,6 +152,59 @@ class Lan:
 
     def _hub(self, *words: str) -> None:
         _run(["ip", "netns", "exec", self.hub, *words])
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What leaves a node; the lines are tcpdump's, without times and names.
+
+    ICMPv6 is left out: the kernel sends it by itself (who is there, who is the router, who listens to what). Everything
+    else is somebody's packet, ARP included, which comes before the first one to an IPv4 address.
+    """
+
+    log: Path
+
+    def lines(self) -> list[str]:
+        """Everything that has left so far."""
+        return self.log.read_text().splitlines()
+
+    def destinations(self) -> set[str]:
+        """The addresses that packets have left for so far, and `ARP` where somebody was looked for."""
+        found = set()
+        for line in self.lines():
+            match = re.search(r" > ([0-9a-f.:]+):? ", line)
+            host = match[1].rstrip(":") if match else "ARP" if line.startswith("ARP") else line
+            found.add(re.sub(r"\.[0-9]+$", "", host) if host.count(".") in (1, 4) else host)
+        return found
+
+
+@contextmanager
+def capture(node: Node) -> Iterator[Capture]:
+    """Write down what leaves a node by its link, while inside."""
+    with tempfile.TemporaryDirectory(prefix="weightshare-capture-") as folder:
+        log, words = Path(folder) / "packets", Path(folder) / "words"
+        tcpdump = ["tcpdump", "-i", "eth0", "-Q", "out", "-n", "-t", "-l", "--immediate-mode"]
+        tcpdump.append("not icmp6 and not ip6 proto 0")
+        with log.open("wb") as out, words.open("wb") as err:
+            process = subprocess.Popen(
+                node.command(tcpdump),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+            try:
+                until(lambda: "listening on" in words.read_text(), "tcpdump to listen", within=10)
+                yield Capture(log)
+            finally:
+                process.terminate()
+                process.wait(10)
+
+
+def _address(number: int, *, apart: bool) -> str:
+    if apart:
+        return f"198.{18 + number % 2}.{7 + 11 * number % 240}.{2 + number}"
+    return f"198.18.{(number + 2) // 250}.{(number + 2) % 250}"
 
 
 def _ip(*words: str) -> None:

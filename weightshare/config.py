@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[type, ...]] = {
 SETTINGS: dict[str, tuple[type, ...]] = {
     "network": (str,),
     "port": (int,),
+    "dht-nodes": (str,),
     **LIMITS,
     "timeout": (int, float),
     "key": (str,),

@@ -7,6 +7,7 @@ map of defaults.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +171,17 @@ def addresses(
     return tuple(_address(ctx, parameter, value) for value in values)
 
 
+def address_list(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[tuple[str, int], ...]:
+    """`HOST:PORT,HOST:PORT`; a callback of options whose value may come from a file, where there are no repetitions.
+
+    Raises:
+        click.BadParameter: one of them is no address.
+    """
+    return addresses(ctx, parameter, [text.strip() for text in (value or "").split(",") if text.strip()])
+
+
 def _address(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -268,9 +280,23 @@ def shared(
     )
 
 
+def _keep_names_in(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Tell the C library to ask no name server where a question would leave the network.
+
+    What is asked for by name is refused before. But a tracker inside may redirect the engine to a name outside, and the
+    engine follows. The list of hosts is read all the same. glibc only (resolv.conf(5)); others pass it over.
+    """
+    from weightshare.swarm.networks import Network, looks_names_up
+
+    if not looks_names_up(Network(value)):
+        os.environ["RES_OPTIONS"] = f"{os.environ.get('RES_OPTIONS', '')} attempts:0".strip()
+    return value
+
+
 network = shared(
     "--network",
     setting="network",
+    callback=_keep_names_in,
     type=click.Choice(["public", "lan", "local"]),
     default="public",
     show_default=True,
@@ -302,6 +328,14 @@ peers = click.option(
     metavar="HOST:PORT",
     multiple=True,
     help="Also ask this peer, for as long as it takes. Repeatable.",
+)
+dht_nodes = shared(
+    "--dht-nodes",
+    setting="dht-nodes",
+    callback=address_list,
+    metavar="HOST:PORT,…",
+    default="",
+    help_text="Enter the DHT by these nodes, and not by the public ones.",
 )
 max_down = shared(
     "--max-down",

@@ -28,6 +28,7 @@ def serve(
     network: str,
     port: int | None = None,
     peers: Sequence[tuple[str, int]] = (),
+    dht_nodes: Sequence[tuple[str, int]] = (),
     limits: Mapping[str, Any] | None = None,
     published: dict[str, object] | None = None,
 ) -> None:
@@ -71,6 +72,7 @@ def serve(
                 network=network,
                 port=port,
                 peers=tuple(peers),
+                dht_nodes=tuple(dht_nodes),
                 on_listening=listening,
                 on_status=status,
                 on_left_out=left_out,
@@ -107,6 +109,8 @@ def describe(status: SeedStatus) -> str:
         parts.append(f"{status.resting[0]} rests at ratio {status.limits.budget.ratio:g}")
     elif status.resting:
         parts.append(f"{len(status.resting)} releases rest at ratio {status.limits.budget.ratio:g}")
+    if status.troubles:
+        parts.append(status.troubles)
     return f"seeding   {', '.join(parts)}"
 
 

@@ -122,3 +122,14 @@ def test_the_program_stops_at_a_bad_file(tmp_path: Path) -> None:
     answer = result(tmp_path, "ls", status=2)
     assert answer["path"].endswith("config.toml")
     assert "max-down" in answer["hint"]
+
+
+def test_nodes_of_a_dht_are_one_line_of_text(tmp_path: Path) -> None:
+    words = ("fetch", "ab" * 32, "--timeout", "1")
+    refused = result(tmp_path, *words, "--dht-nodes", "10.0.0.5:6881, nowhere", status=2)
+    assert "nowhere" in refused["message"]
+    (tmp_path / "weightshare").mkdir(exist_ok=True)
+    (tmp_path / "weightshare" / "config.toml").write_text('dht-nodes = "10.0.0.5:0"\n')
+    assert "'0' is no port" in result(tmp_path, *words, status=2)["message"]
+    (tmp_path / "weightshare" / "config.toml").write_text('dht-nodes = "10.0.0.5:6881,[fd00::5]:6881"\n')
+    assert result(tmp_path, *words, status=5)["error"] == "no_peers"

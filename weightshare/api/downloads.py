@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.error
 import urllib.request
-from http.client import HTTPException, HTTPMessage
-from typing import IO
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from weightshare.errors import DownloadError
 from weightshare.manifest.text import quoted
-from weightshare.swarm.networks import Network, allows_host
+from weightshare.swarm.networks import Network, allows_host, is_inside
 from weightshare.units import format_duration, format_size
 from weightshare.version import __version__
 
@@ -20,7 +21,13 @@ _CHUNK = 1 << 16
 
 
 def download(
-    url: str, network: Network, *, limit: int, timeout: float = _TIMEOUT, same_origin: bool = False
+    url: str,
+    network: Network,
+    *,
+    limit: int,
+    timeout: float = _TIMEOUT,
+    same_origin: bool = False,
+    claimed: bool = False,
 ) -> bytes:
     """Fetch a small file.
 
@@ -30,12 +37,23 @@ def download(
         limit: largest body taken, in bytes.
         timeout: seconds for the whole of it.
         same_origin: refuse redirects to another scheme, host or port; where the host is what makes it credible.
+        claimed: the URL is a stranger's and not the user's own word: on the public network it may not lead to this
+            machine or its own network, by whatever name. A redirect from outside never may.
 
     Raises:
         DownloadError: refused, unreachable, too large or too slow; the fact `status` is HTTP's where there was one.
     """
     _check(url, network)
-    opener = urllib.request.build_opener(_Redirects(network, url if same_origin else None))
+    host = urlsplit(url).hostname or ""
+    if claimed and network is Network.PUBLIC and (host == "localhost" or is_inside(host)):
+        raise _failed(url, "a stranger's link leads inside your own network")
+    # The connection to a proxy of the user's may well lead inside; what the proxy then asks is for it to say.
+    reach = _Reach(network, inside=not claimed or _proxied(host))
+    # A proxy would be asked for what is never asked outside; on the public network it is the user's own choice.
+    proxies = [] if network is Network.PUBLIC else [urllib.request.ProxyHandler({})]
+    opener = urllib.request.build_opener(
+        _Redirects(network, url if same_origin else None), _Http(reach), _Https(reach), *proxies
+    )
     request = urllib.request.Request(url, headers={"User-Agent": f"weightshare/{__version__}"})  # noqa: S310
     deadline = time.monotonic() + timeout
     body = bytearray()
@@ -54,6 +72,68 @@ def download(
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _failed(url, str(reason)) from error
     return bytes(body)
+
+
+class _Reach:
+    """Which addresses may be connected to, whatever name or redirect led there.
+
+    Args:
+        network: the network allowed.
+        inside: whether the public network includes this machine and its own; over once an address outside was asked.
+    """
+
+    def __init__(self, network: Network, *, inside: bool) -> None:
+        self._network = network
+        self._inside = inside
+
+    def connect(self, address: tuple[str, int], timeout: Any = None, source: Any = None) -> socket.socket:
+        """What `socket.create_connection` does, over the addresses that are allowed."""
+        host, port = address
+        refused: OSError = OSError(f"{host} has no address")
+        for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            numeric = str(found[0])
+            inside = is_inside(numeric)
+            if not allows_host(self._network, numeric):
+                refused = OSError(f"{numeric} lies outside the network allowed ({self._network})")
+            elif self._network is Network.PUBLIC and inside and not self._inside:
+                refused = OSError(f"a stranger's link leads to {numeric}, inside your own network")
+            else:
+                try:
+                    connection = socket.create_connection((numeric, port), timeout, source)
+                except OSError as error:
+                    refused = error
+                    continue
+                self._inside = self._inside and inside
+                return connection
+        raise refused
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, reach: _Reach) -> None:
+        super().__init__()
+        self._reach = reach
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(self._connection, req)
+
+    def _connection(self, host: str, **options: Any) -> HTTPConnection:
+        connection = HTTPConnection(host, **options)
+        connection._create_connection = self._reach.connect  # type: ignore[attr-defined]
+        return connection
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, reach: _Reach) -> None:
+        super().__init__()
+        self._reach = reach
+
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(self._connection, req)
+
+    def _connection(self, host: str, **options: Any) -> HTTPSConnection:
+        connection = HTTPSConnection(host, **options)
+        connection._create_connection = self._reach.connect  # type: ignore[attr-defined]
+        return connection
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -86,6 +166,10 @@ def _check(url: str, network: Network) -> None:
         raise _failed(url, "only http and https are fetched")
     if not allows_host(network, parts.hostname):
         raise _failed(url, f"its host lies outside the network allowed ({network})")
+
+
+def _proxied(host: str) -> bool:
+    return bool(urllib.request.getproxies()) and not urllib.request.proxy_bypass(host)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

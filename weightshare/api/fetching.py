@@ -45,6 +45,7 @@ def fetch(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
+    dht_nodes: Sequence[Peer] = (),
     max_down: int | None = None,
     max_up: int | None = None,
     max_connections: int | None = None,
@@ -72,6 +73,7 @@ def fetch(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial, again and again while they are away.
+        dht_nodes: by which to enter the DHT on the public network; none for the public ones.
         max_down: limit in bytes a second on what comes in.
         max_up: likewise, on what goes out.
         max_connections: limit on connections to peers.
@@ -114,7 +116,9 @@ def fetch(
     call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
     governor = Governor(home or Home.default(), call, warn=on_warning)
     with (
-        Session(network=Network(network), port=port, limits=governor.held.limits) as session,
+        Session(
+            network=Network(network), port=port, limits=governor.held.limits, dht_nodes=dht_nodes
+        ) as session,
         governed(session, governor),
     ):
         return job.run(session, began)
@@ -132,6 +136,7 @@ class How(TypedDict, total=False):
     network: str
     port: int | None
     peers: Sequence[Peer]
+    dht_nodes: Sequence[Peer]
     timeout: float
     attestations: Sequence[str | Path]
     require_mirrors: int
@@ -151,7 +156,11 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
         NetworkError: metadata or manifest did not come in time.
     """
     job = _job(source, directory, how, force=False)
-    with Session(network=Network(how.get("network", Network.PUBLIC)), port=how.get("port")) as session:
+    with Session(
+        network=Network(how.get("network", Network.PUBLIC)),
+        port=how.get("port"),
+        dht_nodes=how.get("dht_nodes", ()),
+    ) as session:
         return job.preview(session)
 
 

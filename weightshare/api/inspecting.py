@@ -40,6 +40,7 @@ def inspect(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
+    dht_nodes: Sequence[Peer] = (),
     timeout: float = 300.0,
     observe: Observer = ignore,
 ) -> Inspected:
@@ -51,6 +52,7 @@ def inspect(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial.
+        dht_nodes: by which to enter the DHT on the public network; none for the public ones.
         timeout: longest time without any progress in seconds, 0 for ever.
         observe: told how it goes.
 
@@ -67,7 +69,8 @@ def inspect(
         envelope, folder, hashes = local
         return _inspected(gate.examine(envelope, known), hashes, folder)
     target = resolve(text, Network(network))
-    info, envelope = _from_swarm(target, home, Network(network), port, peers, timeout, observe)
+    with Session(network=Network(network), port=port, dht_nodes=dht_nodes) as session:
+        info, envelope = _from_swarm(target, home, session, peers, timeout, observe)
     examined = gate.examine(envelope, known, expect_publisher=target.magnet.publisher)
     gate.match(info, examined)
     return _inspected(examined, (info.v2_hash.hex(), info.v1_hash.hex() if info.v1_hash else None), None)
@@ -103,13 +106,12 @@ def _looks_like_hash(text: str) -> bool:
 def _from_swarm(
     target: Target,
     home: Home,
-    network: Network,
-    port: int | None,
+    session: Session,
     peers: Sequence[Peer],
     timeout: float,
     observe: Observer,
 ) -> tuple[Info, bytes]:
-    with home.scratch() as scratch, Session(network=network, port=port) as session:
+    with home.scratch() as scratch:
         transfer = begin(session, target, scratch, peers, timeout=timeout, observe=observe)
         info, envelope = before_the_gate(transfer, target, scratch)
         session.remove(transfer.torrent)

@@ -48,6 +48,7 @@ def seed(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
+    dht_nodes: Sequence[Peer] = (),
     max_down: int | None = None,
     max_up: int | None = None,
     max_connections: int | None = None,
@@ -74,6 +75,7 @@ def seed(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial.
+        dht_nodes: by which to enter the DHT on the public network; none for the public ones.
         max_down: limit in bytes a second on what comes in.
         max_up: likewise, on what goes out.
         max_connections: limit on connections to peers.
@@ -134,7 +136,7 @@ def seed(
             home, call, changed=lambda held: on_limits(held.limits, resting(held)), warn=on_warning
         )
         session = stack.enter_context(
-            Session(network=Network(network), port=port, limits=governor.held.limits)
+            Session(network=Network(network), port=port, limits=governor.held.limits, dht_nodes=dht_nodes)
         )
         stack.enter_context(governed(session, governor))
         listening = session.port
@@ -150,6 +152,7 @@ def seed(
                 peers_by_release=tuple(now.by_release.items()),
                 limits=governor.held.limits,
                 resting=resting(governor.held),
+                troubles=now.troubles,
             )
 
         last = Serving(0, 0, 0.0)

@@ -132,7 +132,7 @@ def _with_sources(target: Target, network: Network) -> Target:
     notes = []
     for url in allowed_urls(network, target.magnet.sources):
         try:
-            torrent = parse_torrent(download(url, network, limit=MAX_TORRENT))
+            torrent = parse_torrent(download(url, network, limit=MAX_TORRENT, claimed=True))
         except (DownloadError, MetainfoError) as error:
             notes.append(f"xs: {error.message}")
             continue

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import libtorrent as lt
+
+from weightshare.manifest.text import escape
+
+_LONGEST_REASON = 200  # characters of a tracker's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +102,30 @@ class TorrentFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrackerFailed(Event):
-    """A tracker did not answer, or said no."""
+    """A tracker did not answer, or said no: in its own words, made safe to print, where it has some."""
 
     url: str
     reason: str
+
+    @property
+    def words(self) -> str:
+        """Which tracker, without the path of its URL, where there may be a passkey; and why."""
+        return f"tracker {escape(urlsplit(self.url).netloc.rpartition('@')[2])}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp(Event):
+    """A peer was reached and ended the connection before it had said who it is."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerReplied(Event):
+    """A tracker took the announce."""
+
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +179,15 @@ def _translate(alert: lt.alert) -> Event | None:
             return FileFailed(_key(alert), alert.filename(), alert.error.value(), alert.error.message())
         case lt.torrent_error_alert():
             return TorrentFailed(_key(alert), alert.error.message())
+        case lt.peer_disconnected_alert():
+            if alert.op == lt.operation_t.connect or not alert.pid.is_all_zeros():
+                return None
+            return HungUp(_key(alert), str(alert.endpoint[0]), int(alert.endpoint[1]))
+        case lt.tracker_reply_alert():
+            return TrackerReplied(_key(alert), alert.url)
         case lt.tracker_error_alert():
-            return TrackerFailed(_key(alert), alert.url, alert.error_message())
+            said = escape(alert.failure_reason().strip())[:_LONGEST_REASON]
+            return TrackerFailed(_key(alert), alert.url, said or alert.error.message().rstrip("."))
         case _:
             return None
 

@@ -29,12 +29,12 @@ from weightshare.swarm.alerts import (
     ResumeFailed,
     ResumeSaved,
     TorrentFailed,
-    TrackerFailed,
 )
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import Observation, Watch
 from weightshare.swarm.torrent import Torrent, same_files
+from weightshare.swarm.tracker_troubles import TrackerTroubles
 
 _REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
@@ -66,7 +66,7 @@ class Transfer:
         self.timeout = timeout
         self._observe = observe
         self.clock = clock
-        self._troubles = ""
+        self._trackers = TrackerTroubles()
         self._reported = 0.0
         self._wanted = 0  # bytes of the files that are fetched
         self._before = 0  # those of them that an earlier run had brought
@@ -191,8 +191,7 @@ class Transfer:
                     hint="What arrived is kept: the same command resumes.",
                     path="",
                 )
-            if isinstance(event, TrackerFailed):
-                self._troubles = f"tracker: {event.reason}"
+            self._trackers.hear(event)
         return events
 
     def look(
@@ -207,7 +206,9 @@ class Transfer:
         """Let the watch see where the transfer stands, and tell the observer now and then."""
         now = self.clock()
         status = self.torrent.status()
-        note = watch.see(Observation(now, done, total, status.peers, status.seeds, missing, self._troubles))
+        note = watch.see(
+            Observation(now, done, total, status.peers, status.seeds, missing, str(self._trackers))
+        )
         if now - self._reported >= _REPORT_EVERY:
             self._reported = now
             self._observe(

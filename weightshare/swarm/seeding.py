@@ -11,6 +11,7 @@ from weightshare.errors import DiskError
 from weightshare.swarm.alerts import FileFailed, TorrentFailed
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent
+from weightshare.swarm.tracker_troubles import TrackerTroubles
 
 _TICK = 0.2
 _REPORT_EVERY = 1.0
@@ -41,12 +42,13 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How it goes: connected peers, payload bytes sent and their rate, peers by release."""
+    """How it goes: connected peers, payload bytes sent and their rate, peers by release, trackers that fail."""
 
     peers: int
     uploaded: int
     up_rate: float
     by_release: Mapping[str, int] = field(default_factory=dict)
+    troubles: str = ""
 
 
 def serve(
@@ -84,6 +86,7 @@ def serve(
     }
     names = {torrent.key: name for name, torrent in torrents.items()}
     ready()
+    trackers = TrackerTroubles()
     due = 0.0
     began = time.monotonic()
     # Transmission takes one handshake from an address at a time, and is rid of one for a torrent that it does not have
@@ -92,6 +95,7 @@ def serve(
     while not stopped():
         now = time.monotonic()
         for event in session.events(_TICK):
+            trackers.hear(event)
             if isinstance(event, FileFailed | TorrentFailed):
                 where = event.path if isinstance(event, FileFailed) else names.get(event.key, "a release")
                 raise DiskError(
@@ -104,15 +108,16 @@ def serve(
                 torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
-            report(_look(torrents))
-    return _look(torrents)
+            report(_look(torrents, trackers))
+    return _look(torrents, trackers)
 
 
-def _look(torrents: Mapping[str, Torrent]) -> Serving:
+def _look(torrents: Mapping[str, Torrent], trackers: TrackerTroubles) -> Serving:
     found = {name: torrent.status() for name, torrent in torrents.items()}
     return Serving(
         peers=sum(status.peers for status in found.values()),
         uploaded=sum(status.uploaded for status in found.values()),
         up_rate=sum(status.up_rate for status in found.values()),
         by_release={name: status.peers for name, status in found.items()},
+        troubles=str(trackers),
     )

@@ -17,9 +17,9 @@ from weightshare.errors import ListenError, MetainfoError, WeightshareError
 from weightshare.limits import Effective
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.swarm.alerts import Event, ListenFailed, translate
+from weightshare.swarm.alerts import Event, HungUp, ListenFailed, translate
 from weightshare.swarm.capping import Capping, Given
-from weightshare.swarm.networks import Network, allowed_urls
+from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
 
@@ -35,21 +35,30 @@ class Session:
         network: how far it may reach.
         port: where to listen; None for the network's default.
         limits: what it may use from its first moment on; `limit` changes that.
+        dht_nodes: by which to enter the DHT, where the network has one; none for the public ones.
 
     Raises:
         ListenError: nothing can be listened on.
     """
 
-    def __init__(self, *, network: Network, port: int | None = None, limits: Effective | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        network: Network,
+        port: int | None = None,
+        limits: Effective | None = None,
+        dht_nodes: Sequence[Peer] = (),
+    ) -> None:
         self.network = network
         self.limits = limits or Effective()
-        self._capping = Capping(session_settings(network, port=port))
+        self._capping = Capping(session_settings(network, port=port, dht_nodes=dht_nodes))
         self._session = lt.session(cast("Any", self._capping.settings | self._capping.of(self.limits)))
         self._chores: list[Callable[[], None]] = []
         rules = address_filter(network)
         if rules is not None:
             self._session.set_ip_filter(rules)
         self._early: list[Event] = []
+        self._torrents: dict[str, Torrent] = {}
         self._await_listening(port)
 
     def __enter__(self) -> Session:
@@ -88,7 +97,7 @@ class Session:
     def add_magnet(self, magnet: Magnet, folder: Path, peers: Sequence[Peer] = ()) -> Torrent:
         """Add a torrent of which only the hash is known, wanting nothing but its metadata."""
         params = lt.parse_magnet_uri(str(_bare(magnet)))
-        params.trackers = list(allowed_urls(self.network, magnet.trackers))
+        params.trackers = list(allowed_trackers(self.network, magnet.trackers))
         params.flags |= lt.torrent_flags.default_dont_download
         return self._add(params, folder, [*magnet.peers, *peers])
 
@@ -159,8 +168,8 @@ class Session:
         params, layout = _load(torrent)
         indices = list(real_files(layout))
         params.renamed_files = {indices[position]: str(path) for position, path in locations.items()}
-        params.trackers = list(allowed_urls(self.network, trackers))
-        params.url_seeds = list(allowed_urls(self.network, web_seeds))
+        params.trackers = list(allowed_trackers(self.network, trackers))
+        params.url_seeds = list(allowed_web_seeds(self.network, web_seeds))
         # The files are proven. Resume data that says so spares a second hashing at each piece's first upload, which
         # seed_mode would do. upload_mode: whatever happens, the engine never asks to write.
         params.have_pieces = [True] * layout.num_pieces()
@@ -191,7 +200,11 @@ class Session:
             early, self._early = self._early, []
             return early
         self._session.wait_for_alert(max(1, int(timeout * 1000)))
-        return translate(self._session.pop_alerts())
+        events = translate(self._session.pop_alerts())
+        for event in events:
+            if isinstance(event, HungUp) and event.key in self._torrents:
+                self._torrents[event.key].hung_up((event.address, event.port))
+        return events
 
     def close(self) -> None:
         """End the session: no peers, no port, a word to the trackers.
@@ -217,7 +230,9 @@ class Session:
             handle = self._session.add_torrent(params)
         except RuntimeError as error:
             raise WeightshareError(f"The torrent engine refused the torrent: {error}.") from error
-        return Torrent(handle, self.network, peers)
+        torrent = Torrent(handle, self.network, peers)
+        self._torrents[torrent.key] = torrent
+        return torrent
 
     def _await_listening(self, port: int | None) -> None:
         deadline = time.monotonic() + _LISTEN_WAIT

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 
 import libtorrent as lt
 
@@ -29,23 +32,61 @@ ALERTS = (
     | lt.alert_category.storage
     | lt.alert_category.piece_progress
     | lt.alert_category.file_progress
+    | lt.alert_category.tracker
+    | lt.alert_category.connect
 )
 
 
+DHT_NODES = (("dht.libtorrent.org", 25401), ("router.bittorrent.com", 6881), ("dht.transmissionbt.com", 6881))
+"""By which the public DHT is entered: one of them may be down. Known for years, kept by three projects."""
+
+
+def _host_and_port(node: tuple[str, int]) -> str:
+    host, port = node
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def listen_interfaces(network: Network, port: int | None) -> str:
-    """Where to listen. `None` is any free port, except for the public network, which begins at the customary one."""
+    """Where to listen. `None` is any free port, except for the public network, which begins at the customary one.
+
+    The same port on every interface: of port 0 the engine makes another one for each, and tells the others on the LAN,
+    and us, only the first, which may be that of the loopback device.
+    """
     if network is Network.LOCAL:
         return f"127.0.0.1:{port or 0}"
     number = port if port is not None else (DEFAULT_PORT if network is Network.PUBLIC else 0)
+    number = number or _free_port()
     return f"0.0.0.0:{number},[::]:{number}"
 
 
-def session_settings(network: Network, *, port: int | None = None) -> dict[str, object]:
+def _free_port() -> int:
+    """A port that is free just now, for TCP and UDP, over IPv4 and IPv6; 0 where none was found."""
+    for _ in range(20):
+        with ExitStack() as stack, suppress(OSError):
+            number = 0
+            for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    try:
+                        one = stack.enter_context(socket.socket(family, kind))
+                    except OSError:
+                        continue  # a machine without IPv6
+                    if family is socket.AF_INET6:
+                        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    one.bind((host, number))
+                    number = int(one.getsockname()[1])
+            return number
+    return 0
+
+
+def session_settings(
+    network: Network, *, port: int | None = None, dht_nodes: Sequence[tuple[str, int]] = ()
+) -> dict[str, object]:
     """Settings for one session.
 
     Args:
         network: how far it may reach.
         port: the port to listen on, or None for the default of the network.
+        dht_nodes: by which to enter the DHT, where the network has one; none for the public ones.
     """
     public = network is Network.PUBLIC
     return {
@@ -65,9 +106,16 @@ def session_settings(network: Network, *, port: int | None = None) -> dict[str, 
         "enable_dht": public,
         "enable_upnp": public,
         "enable_natpmp": public,
+        # Two who were given the same trackers must meet, even if each can reach only one of them.
+        "announce_to_all_trackers": True,
+        "announce_to_all_tiers": True,
+        # The engine's defaults, held to: certificates are checked, and nobody's tracker or web seed makes it a client
+        # of what listens on this machine or this network.
+        "validate_https_trackers": True,
+        "ssrf_mitigation": True,
         "enable_lsd": network is not Network.LOCAL,
         "webtorrent_stun_server": "stun.l.google.com:19302" if public else "",
-        **({} if public else {"dht_bootstrap_nodes": ""}),
+        "dht_bootstrap_nodes": ",".join(map(_host_and_port, dht_nodes or DHT_NODES)) if public else "",
         # While only the manifest is wanted the other side must not drop us as redundant: it costs a minute.
         "close_redundant_connections": False,
         # A seeder that comes back is redialled in seconds, not in a minute.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,12 +11,15 @@ import libtorrent as lt
 from weightshare.errors import MetainfoError
 from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import key_of
-from weightshare.swarm.networks import Network, allowed_urls, allows_host
+from weightshare.swarm.lookup import Lookup
+from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
 
 Peer = tuple[str, int]
 
 
 _REDIAL = 2.0
+_PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
+_USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class Torrent:
         self._handle = handle
         self._network = network
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
+        self._awaited: list[Peer] = []  # their names are being looked up
+        self._lookup = Lookup(network)
+        self._hung_up: Counter[Peer] = Counter()
+        self._has_v2 = handle.info_hashes().has_v2()
         self._dialled = 0.0
         self.key = key_of(handle.info_hashes())
 
@@ -84,14 +91,31 @@ class Torrent:
 
     def dial(self, now: float) -> None:
         """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
+        self._awaited = [peer for peer in self._awaited if not self._connect(peer)]
         if not self._peers or now - self._dialled < _REDIAL:
             return
         self._dialled = now
         if self._handle.status().num_peers >= len(self._peers):
             return
-        for host, port in self._peers:
-            for address in _addresses(host, self._network):
-                self._handle.connect_peer((address, port))
+        self._awaited = [peer for peer in self._peers if not self._connect(peer)]
+
+    def _connect(self, peer: Peer) -> bool:
+        """Dial a peer at all its addresses; False while they are being looked up."""
+        host, port = peer
+        addresses = self._lookup.addresses(host)
+        for address in addresses or ():
+            v2 = _V2 if self._hung_up[address, port] >= _PATIENCE and self._has_v2 else 0
+            self._handle.connect_peer((address, port), 0, _USUAL | v2)
+        return addresses is not None
+
+    def hung_up(self, peer: Peer) -> None:
+        """Note that a peer was reached and hung up before it said who it is.
+
+        The engine greets by the v1 info-hash where a torrent has one. Whoever knows no more than the v2 one, as by a
+        bare info-hash, hangs up; so does a busy peer, or one that wants encryption, hence not at the first time. By the
+        v2 hash, clients of v1 could not be greeted at all.
+        """
+        self._hung_up[peer] += 1
 
     def status(self) -> TorrentStatus:
         """Where it stands."""
@@ -157,9 +181,9 @@ class Torrent:
 
     def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
         """Add trackers, and web seeds (only after the gate), as far as the network allows."""
-        for url in allowed_urls(self._network, trackers):
+        for url in allowed_trackers(self._network, trackers):
             self._handle.add_tracker({"url": url})
-        for url in allowed_urls(self._network, web_seeds):
+        for url in allowed_web_seeds(self._network, web_seeds):
             self._handle.add_url_seed(url)
 
 
@@ -195,12 +219,3 @@ def priorities_of(files: lt.file_storage, wanted: Collection[int]) -> list[int]:
     for position, index in enumerate(real_files(files)):
         priorities[index] = 4 if position in wanted else 0
     return priorities
-
-
-def _addresses(host: str, network: Network) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return []
-    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    return [address for address in addresses if allows_host(network, address)]

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 @options.attestations
 @options.network
 @options.peers
+@options.dht_nodes
 @options.port
 @options.max_down
 @options.max_up
@@ -98,6 +99,7 @@ def command(
     attestations: tuple[Path, ...],
     network: str,
     peers: tuple[tuple[str, int], ...],
+    dht_nodes: tuple[tuple[str, int], ...],
     port: int | None,
     max_down: int,
     max_up: int,
@@ -133,6 +135,7 @@ def command(
             "network": network,
             "port": port,
             "peers": peers,
+            "dht_nodes": dht_nodes,
             "timeout": timeout,
             "attestations": attestations,
             "require_mirrors": require_mirrors,

@@ -33,6 +33,7 @@ SHOWN = 30
 @click.option("--all", "everything", cls=options.Option, is_flag=True, help="List every file and tensor.")
 @options.network
 @options.peers
+@options.dht_nodes
 @options.port
 @options.timeout
 @options.common
@@ -43,6 +44,7 @@ def command(
     everything: bool,
     network: str,
     peers: tuple[tuple[str, int], ...],
+    dht_nodes: tuple[tuple[str, int], ...],
     port: int | None,
     timeout: float,
 ) -> None:
@@ -60,6 +62,7 @@ def command(
             network=network,
             port=port,
             peers=peers,
+            dht_nodes=dht_nodes,
             timeout=timeout,
             observe=observe,
         )

@@ -171,6 +171,7 @@ if TYPE_CHECKING:
 )
 @options.network
 @options.port
+@options.dht_nodes
 @options.max_up
 @options.common
 @click.pass_obj
@@ -200,6 +201,7 @@ def command(
     keep_seeding: bool,
     network: str,
     port: int | None,
+    dht_nodes: tuple[tuple[str, int], ...],
     max_up: int,
 ) -> None:
     """Check, hash and sign the checkpoint in DIR, and print its magnet link.
@@ -291,8 +293,15 @@ def command(
     if keep_seeding:
         from weightshare_cli.serving import serve
 
-        limits = options.given(click.get_current_context(), "max_up")
-        serve(settings, (made.release,), network=network, port=port, limits=limits, published=made.to_json())
+        serve(
+            settings,
+            (made.release,),
+            network=network,
+            port=port,
+            dht_nodes=dht_nodes,
+            limits=options.given(click.get_current_context(), "max_up"),
+            published=made.to_json(),
+        )
 
 
 def _check_call(directory: Path | None, name: str | None, *, prepare: bool, finish: Path | None) -> None:

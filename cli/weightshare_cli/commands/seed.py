@@ -28,6 +28,7 @@ from weightshare_cli.serving import serve
 @options.network
 @options.port
 @options.peers
+@options.dht_nodes
 @options.max_down
 @options.max_up
 @options.max_connections
@@ -42,6 +43,7 @@ def command(
     network: str,
     port: int | None,
     peers: tuple[tuple[str, int], ...],
+    dht_nodes: tuple[tuple[str, int], ...],
     max_down: int,
     max_up: int,
     max_connections: int,
@@ -61,5 +63,6 @@ def command(
         network=network,
         port=port,
         peers=peers,
+        dht_nodes=dht_nodes,
         limits=options.given(ctx, "max_down", "max_up", "max_connections", "upload_per_day", "ratio"),
     )

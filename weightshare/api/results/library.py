@@ -73,3 +73,4 @@ class SeedStatus:
     peers_by_release: tuple[tuple[str, int], ...] = ()
     limits: Effective = field(default_factory=Effective)
     resting: tuple[str, ...] = ()
+    troubles: str = ""
