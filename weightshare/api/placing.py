@@ -10,8 +10,8 @@ from pathlib import Path
 
 from weightshare.api.reusing import reuse
 from weightshare.content.hashing import hash_files
-from weightshare.content.landing import clear_staging
 from weightshare.content.receipts import Receipt, load_receipts
+from weightshare.content.staging import clear_staging
 from weightshare.content.store import STAGING, Record, Store
 from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
 from weightshare.manifest.metainfo import Info
