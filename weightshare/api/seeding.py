@@ -9,8 +9,15 @@ from contextlib import ExitStack, suppress
 from weightshare.api.offering import locate, offer
 from weightshare.api.results import SeedStatus
 from weightshare.api.trusting import Trustee
+from weightshare.api.watching import Watch
 from weightshare.content.store import Home, Store
-from weightshare.errors import ReleaseNotFoundError, RetiredKeyError, RevokedError, StoreLockedError
+from weightshare.errors import (
+    CorruptError,
+    ReleaseNotFoundError,
+    RetiredKeyError,
+    RevokedError,
+    StoreLockedError,
+)
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.seeding import Offer, Serving, serve
@@ -26,7 +33,7 @@ def _unannounced(_port: int, _releases: tuple[str, ...]) -> None:
     """Nobody waits."""
 
 
-def _unmentioned(error: RevokedError | RetiredKeyError) -> None:
+def _unmentioned(error: RevokedError | RetiredKeyError | CorruptError) -> None:
     """Nobody is told."""
 
 
@@ -42,7 +49,7 @@ def seed(
     max_up: int = 0,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
     on_status: Callable[[SeedStatus], None] = _silent,
-    on_left_out: Callable[[RevokedError | RetiredKeyError], None] = _unmentioned,
+    on_left_out: Callable[[RevokedError | RetiredKeyError | CorruptError], None] = _unmentioned,
     observe: Observer = ignore,
     stop: threading.Event | None = None,
 ) -> SeedStatus:
@@ -60,13 +67,15 @@ def seed(
         on_listening: told the port and the releases once they can be fetched.
         on_status: told about once a second how it goes.
         on_left_out: told why a release is not served that its publisher does not stand by any more, when everything
-            is to be served; one that is named is refused instead.
+            is to be served; one that is named is refused instead. And why one is not served any more: a file of it was
+            changed, cut or removed, or cannot be read.
         observe: told how hashing goes, where a receipt no longer matches.
         stop: ends it.
 
     Raises:
         ReleaseNotFoundError: there is nothing to serve.
-        CorruptError: a release is not what was signed; none is served then.
+        CorruptError: a release is not what was signed, and none is served then; or the files of all that were served
+            have changed since.
         RevokedError, RetiredKeyError: the publisher does not stand by a release that was named, or by any.
         ListenError: the port cannot be listened on.
     """
@@ -81,6 +90,7 @@ def seed(
             release="",
         )
     offers: dict[str, Offer] = {}
+    watches: dict[str, Watch] = {}
     stopped = stop or threading.Event()
     with ExitStack() as stack:
         left_out: list[RevokedError | RetiredKeyError] = []
@@ -98,6 +108,7 @@ def seed(
                 stack.enter_context(store.seeding_lock(record))
             for one in found:
                 offers.setdefault(one.name, one)
+                watches.setdefault(one.name, Watch(store, located, record))
         session = stack.enter_context(
             Session(network=Network(network), port=port, max_down=max_down, max_up=max_up)
         )
@@ -106,6 +117,13 @@ def seed(
 
         def report(now: Serving) -> None:
             on_status(_status(listening, served, now))
+
+        lost: list[CorruptError] = []
+
+        def dropped(name: str, why: str) -> None:
+            lost.append(watches[name].error(name, why))
+            if len(lost) < len(offers):
+                on_left_out(lost[-1])
 
         last = Serving(0, 0, 0.0)
         try:
@@ -116,9 +134,13 @@ def seed(
                 ready=lambda: on_listening(listening, served),
                 report=report,
                 stopped=stopped.is_set,
+                changed=lambda name: watches[name].changed(),
+                dropped=dropped,
             )
         except KeyboardInterrupt:
             stopped.set()
+        if len(lost) == len(offers):
+            raise lost[-1]
         return _status(listening, served, last)
 
 

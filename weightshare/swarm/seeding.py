@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from weightshare.errors import DiskError
 from weightshare.swarm.alerts import FileFailed, TorrentFailed
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent
 
 _TICK = 0.2
 _REPORT_EVERY = 1.0
+_WATCH_EVERY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ class Serving:
     by_release: Mapping[str, int] = field(default_factory=dict)
 
 
+def _trusting(_name: str) -> str:
+    """Nobody watches the files."""
+    return ""
+
+
 def serve(
     session: Session,
     offers: Sequence[Offer],
@@ -53,6 +58,8 @@ def serve(
     ready: Callable[[], None],
     report: Callable[[Serving], None],
     stopped: Callable[[], bool],
+    changed: Callable[[str], str] = _trusting,
+    dropped: Callable[[str, str], None],
 ) -> Serving:
     """Serve the offers until `stopped()`.
 
@@ -63,9 +70,9 @@ def serve(
         ready: called once all of them can be fetched.
         report: called about once a second.
         stopped: asked several times a second.
-
-    Raises:
-        DiskError: a file can no longer be read; the others would go on lying about being complete, so all stop.
+        changed: asked every few seconds for each offer by name: what is wrong with its files, empty if nothing is.
+        dropped: told which offer is not served any more, and why: its files are not those that were proven, or cannot
+            be read. Once it was told of all of them, this returns.
     """
     torrents = {
         offer.name: session.add_seed(
@@ -74,31 +81,42 @@ def serve(
         for offer in offers
     }
     names = {torrent.key: name for name, torrent in torrents.items()}
+    gone = 0
+
+    def drop(name: str, why: str) -> None:
+        nonlocal gone
+        torrent = torrents.pop(name, None)
+        if torrent is not None:
+            gone += torrent.status().uploaded
+            session.remove(torrent)
+            dropped(name, why)
+
     ready()
-    due = 0.0
-    while not stopped():
+    due = watch = 0.0
+    while torrents and not stopped():
         now = time.monotonic()
         for event in session.events(_TICK):
-            if isinstance(event, FileFailed | TorrentFailed):
-                where = event.path if isinstance(event, FileFailed) else names.get(event.key, "a release")
-                raise DiskError(
-                    f"{where} can no longer be read: {event.reason}.",
-                    hint="`weightshare verify` says what is wrong with the release.",
-                    path=where,
-                )
+            if isinstance(event, FileFailed | TorrentFailed) and event.key in names:
+                where = f"{event.path} " if isinstance(event, FileFailed) else ""
+                drop(names[event.key], f"{where}can no longer be read: {event.reason}")
+        if now >= watch:
+            watch = now + _WATCH_EVERY
+            for name, why in [(name, changed(name)) for name in torrents]:
+                if why:
+                    drop(name, why)
         for torrent in torrents.values():
             torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
-            report(_look(torrents))
-    return _look(torrents)
+            report(_look(torrents, gone))
+    return _look(torrents, gone)
 
 
-def _look(torrents: Mapping[str, Torrent]) -> Serving:
+def _look(torrents: Mapping[str, Torrent], gone: int) -> Serving:
     found = {name: torrent.status() for name, torrent in torrents.items()}
     return Serving(
         peers=sum(status.peers for status in found.values()),
-        uploaded=sum(status.uploaded for status in found.values()),
+        uploaded=gone + sum(status.uploaded for status in found.values()),
         up_rate=sum(status.up_rate for status in found.values()),
         by_release={name: status.peers for name, status in found.items()},
     )
