@@ -1,7 +1,7 @@
 """A release of a terabyte that takes no room: sparse files of zeros, whose hashes are known without reading them.
 
-Every piece is the same, so is every file's Merkle root, and one file's SHA-256 serves for all. The publisher's store
-and folder, and a user's in the state in which an earlier fetch would have left them, are written with the library's own
+Every piece is the same but for the first of each file, which begins with its number: peers name a file by its Merkle
+root when they ask for the hashes of its pieces, so no two may have the same. The publisher's store and folder, and a user's in the state in which an earlier fetch would have left them, are written with the library's own
 parts; only the hashing is left out.
 """
 
@@ -55,32 +55,35 @@ class Large:
         return PieceMap(self.info)
 
     @property
-    def piece_hash(self) -> bytes:
-        """The hash of every piece."""
-        return self.files[0].piece_layer[: merkle.HASH_SIZE]
-
-    @property
     def magnet(self) -> str:
         """The link to it."""
         return str(Magnet(v2_hash=self.info.v2_hash, name=self.info.name))
 
 
-def build(key: FileSigner, *, count: int, size: int, piece_length: int) -> Large:
-    """A v2-only release of `count` files of `size` bytes, which must be whole pieces, more than one."""
+def build(key: FileSigner, *, count: int, size: int, piece_length: int, digests: bool = False) -> Large:
+    """A v2-only release of `count` files of `size` bytes, which must be whole pieces, more than one.
+
+    Its SHA-256 of the files are made up, since a fetch does not look at them, unless `digests` are asked for.
+    """
     leaf = hashlib.sha256(bytes(BLOCK)).digest()
     piece = merkle.root_of([leaf] * (piece_length // BLOCK))
-    layer = [piece] * (size // piece_length)
-    root = merkle.file_root(layer, piece_length)
-    whole = _sha256_of_zeros(size)
-    paths = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+    files = []
+    for number in range(1, count + 1):
+        own_leaf = hashlib.sha256(_first_block(number)).digest()
+        first = merkle.root_of([own_leaf, *[leaf] * (piece_length // BLOCK - 1)])
+        layer = [first, *[piece] * (size // piece_length - 1)]
+        path = f"model-{number:05}-of-{count:05}.safetensors"
+        files.append(HashedFile(path, size, merkle.file_root(layer, piece_length), b"".join(layer)))
     manifest = Manifest(
-        files=tuple(FileEntry(path, size, whole, root) for path in paths),
+        files=tuple(
+            FileEntry(file.path, size, _sha256(number, size) if digests else bytes(32), file.pieces_root)
+            for number, file in enumerate(files, 1)
+        ),
         publisher=Publisher("bench", (key.public_key.fingerprint,)),
         model=ModelFacts("bench/large", "1.0", 1, "2026-11-22T10:00:00Z", ""),
         torrent=TorrentFacts("large", piece_length, False),
     )
     envelope = sign(manifest, key).to_bytes()
-    files = tuple(HashedFile(path, size, root, b"".join(layer)) for path in paths)
     own = hashed(MANIFEST_NAME, envelope, piece_length, hybrid=False)
     info = parse_info(build_info("large", piece_length, [*files, own], hybrid=False))
     return Large(manifest, envelope, info, (*files, own), key)
@@ -105,7 +108,7 @@ def fetched_at(release: Large, home: Home, folder: Path, missing: Collection[int
         release: what was fetched.
         home: the user's.
         folder: where to.
-        missing: the pieces that had not come.
+        missing: the pieces that had not come, no file's first.
         stopped: whether it ended in order; killed otherwise.
     """
     store, record = Store(home), _record(release, "fetched", folder, complete=False)
@@ -114,13 +117,14 @@ def fetched_at(release: Large, home: Home, folder: Path, missing: Collection[int
     write_atomically(state / "info", release.info.raw)
     staging = folder / STAGING / record.info_hash_v2[:16] / release.info.name
     _sparse(release, staging)
+    layers = {file.path: merkle.split_layer(file.piece_layer) for file in release.files}
     with Journal(state / "pieces") as journal:
         for span in release.pieces.spans:
             if span.file.path == MANIFEST_NAME:
                 continue
             for piece in span.pieces:
                 if piece not in missing:
-                    journal.note(piece, release.piece_hash)
+                    journal.note(piece, layers[span.file.path][piece - span.first])
             found = (staging / span.file.path).stat()
             journal.vouch(span.position, found)
             if stopped:
@@ -153,13 +157,18 @@ def _record(release: Large, kind: Kind, folder: Path, *, complete: bool) -> Reco
 
 def _sparse(release: Large, folder: Path) -> None:
     folder.mkdir(parents=True)
-    for entry in release.manifest.files:
-        (folder / entry.path).touch()
+    for number, entry in enumerate(release.manifest.files, 1):
+        (folder / entry.path).write_bytes(_first_block(number))
         os.truncate(folder / entry.path, entry.size)
 
 
-def _sha256_of_zeros(size: int) -> bytes:
-    digest, zeros = hashlib.sha256(), bytes(MIB)
+def _first_block(number: int) -> bytes:
+    return number.to_bytes(8, "little").ljust(BLOCK, b"\0")
+
+
+def _sha256(number: int, size: int) -> bytes:
+    digest, zeros = hashlib.sha256(_first_block(number)), bytes(MIB)
+    size -= BLOCK
     for _ in range(size // MIB):
         digest.update(zeros)
     digest.update(zeros[: size % MIB])

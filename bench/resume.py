@@ -102,7 +102,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files", type=int, default=256, help="files of 4 GiB (256)")
-    parser.add_argument("--missing", type=int, default=256, help="pieces that had not come (256)")
+    parser.add_argument("--missing", type=int, default=128, help="pieces that had not come (128)")
     parser.add_argument("--seconds", type=float, default=20, help="time for each measured rate (20)")
     parser.add_argument("--quick", action="store_true", help="a sixteenth of it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -151,10 +151,10 @@ def _missing(release: Large, count: int, *, everywhere: bool) -> set[int]:
     spans = [span for span in release.pieces.spans if span.count > 1]
     if everywhere:
         return {
-            span.pieces[number % span.count]
+            span.pieces[1 + number % (span.count - 1)]
             for number, span in zip(range(count), spans * count, strict=False)
         }
-    return set(spans[0].pieces[:count])
+    return set(spans[0].pieces[1 : count + 1])
 
 
 def _restart(
@@ -169,12 +169,13 @@ def _restart(
     staging = next(out.glob(f"{STAGING}/*/{release.info.name}"))
     spans = {release.pieces.span_of(piece).file.path for piece in missing}
     watched = [staging / path for path in sorted(spans)]
+    empty = _taken(watched)
     peak = Peak()
     began = time.perf_counter()
     with subprocess.Popen(
         [*COMMAND, *words, "--json", "--quiet"], stdout=subprocess.PIPE, env=_environment(user), text=True
     ) as process:
-        while not any(path.stat().st_blocks for path in watched):
+        while _taken(watched) == empty:
             _still(process, began)
             time.sleep(LOOK_EVERY)
         first = time.perf_counter() - began
@@ -183,10 +184,7 @@ def _restart(
         while time.perf_counter() < end:
             peak.look(process.pid)
             _still(process, began)
-            if (
-                all_here is None
-                and sum(path.stat().st_blocks for path in watched) * 512 >= len(missing) * 16 * MIB
-            ):
+            if all_here is None and _taken(watched) - empty >= len(missing) * 16 * MIB:
                 all_here = time.perf_counter() - began
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
@@ -203,6 +201,11 @@ def _restart(
         "peak_process_bytes": peak.process,
         "state_bytes": state_size(state),
     }
+
+
+def _taken(files: list[Path]) -> int:
+    """Bytes that files take on the disk."""
+    return sum(path.stat().st_blocks for path in files) * 512
 
 
 def _still(process: subprocess.Popen[str], began: float) -> None:
@@ -276,7 +279,9 @@ def _reread(work: Path, release: Large, seconds: float) -> dict[str, Any]:
 def _verify(work: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Bytes a second of our `verify` on as much as takes it some seconds, start of the interpreter and all."""
     count = max(cores(), int(asked.seconds * cores() * 0.7e9 / asked.file_size))
-    release = build(signer(), count=count, size=asked.file_size, piece_length=asked.piece_length)
+    release = build(
+        signer(), count=count, size=asked.file_size, piece_length=asked.piece_length, digests=True
+    )
     publish_at(release, Home(work / "home"), work / "model")
     peak = Peak()
     words = (

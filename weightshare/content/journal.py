@@ -45,6 +45,7 @@ class Journal:
         self._path = path
         self._blocks_path = path.with_name("blocks")
         self._handle: int | None = None
+        self._gaps = False  # something could not be written down
         self._files: dict[int, tuple[int, bytes]] = {}
         self.known: dict[int, bytes] = {}
         data = _read(path)
@@ -76,18 +77,21 @@ class Journal:
         """Replace what is known of pieces that are not whole."""
         self.blocks = {piece: list(bits) for piece, bits in blocks.items()}
         temporary = self._blocks_path.with_suffix(".new")
-        with suppress(OSError):
+        try:
             # Not flushed to the disk: after a power cut it would not be believed.
             temporary.write_bytes(_pack(self.blocks))
             temporary.replace(self._blocks_path)
+        except OSError:
+            self._gaps = True
 
     def vouch(self, position: int, found: os.stat_result) -> None:
         """All that is recorded of a file was written or read in this boot, to this very file."""
         self._say(_FILE, position, _identity(found))
 
     def seal(self, position: int, found: os.stat_result) -> None:
-        """Nobody writes to the file any more: should it look different next time, it was not us."""
-        self._say(_SEAL, position, _state(found))
+        """Nobody writes to the file any more, and all is recorded: if it looks different next time, it was not us."""
+        if not self._gaps:
+            self._say(_SEAL, position, _state(found))
 
     def believes(self, position: int, found: os.stat_result) -> bool:
         """Whether the file is, by all that can be seen, as the journal has it; never so after a reboot."""
@@ -124,7 +128,7 @@ class Journal:
 
     def _append(self, number: int, digest: bytes) -> None:
         self._learn(number, digest)
-        with suppress(OSError):
+        try:
             if self._handle is None:
                 self._shorten()
                 self._handle = os.open(
@@ -133,7 +137,9 @@ class Journal:
             end = os.lseek(self._handle, 0, os.SEEK_END)
             # Over the torn record of a process that was killed, or of a full disk.
             os.lseek(self._handle, end - end % _RECORD.size, os.SEEK_SET)
-            os.write(self._handle, _RECORD.pack(number, digest))
+            self._gaps |= os.write(self._handle, _RECORD.pack(number, digest)) < _RECORD.size
+        except OSError:
+            self._gaps = True
 
     def _shorten(self) -> None:
         """Write it anew if most of it is out of date, after many runs."""
