@@ -1,8 +1,9 @@
 """A release of a terabyte that takes no room: sparse files of zeros, whose hashes are known without reading them.
 
 Every piece is the same but for the first of each file, which begins with its number: peers name a file by its Merkle
-root when they ask for the hashes of its pieces, so no two may have the same. The publisher's store and folder, and a user's in the state in which an earlier fetch would have left them, are written with the library's own
-parts; only the hashing is left out.
+root when they ask for the hashes of its pieces, so no two may have the same. The publisher's store and folder, and a
+user's in the state in which an earlier fetch would have left them, are written with the library's own parts; only the
+hashing is left out.
 """
 
 from __future__ import annotations

@@ -61,6 +61,18 @@ class Paused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeSaved(Event):
+    """The engine's resume data. Nothing goes on from it, but what the engine has learnt of hashes is in it."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeFailed(Event):
+    """There is no resume data just now."""
+
+
+@dataclass(frozen=True, slots=True)
 class FileFailed(Event):
     """The disk refused: `code` is an errno."""
 
@@ -125,6 +137,10 @@ def _translate(alert: lt.alert) -> Event | None:
             return Checked(_key(alert))
         case lt.torrent_paused_alert():
             return Paused(_key(alert))
+        case lt.save_resume_data_alert():
+            return ResumeSaved(_key(alert), bytes(lt.write_resume_data_buf(alert.params)))
+        case lt.save_resume_data_failed_alert():
+            return ResumeFailed(_key(alert))
         case lt.file_error_alert():
             return FileFailed(_key(alert), alert.filename(), alert.error.value(), alert.error.message())
         case lt.torrent_error_alert():

@@ -180,6 +180,10 @@ class Torrent:
         """Take a torrent that stopped at a disk error up again."""
         self._handle.unset_flags(lt.torrent_flags.upload_mode)
 
+    def save_resume(self) -> None:
+        """Ask for the engine's resume data; `ResumeSaved` or `ResumeFailed` brings it."""
+        self._handle.save_resume_data(lt.torrent_handle.save_info_dict)
+
     def connect_now(self) -> None:
         """Dial the known peers at once and not at the engine's next second.
 
