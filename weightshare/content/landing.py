@@ -170,7 +170,7 @@ class Landing:
         # Those of files that an earlier run wanted, and this one does not, are kept.
         others = (item for item in self._journal.blocks.items() if item[0] < self._pieces.total)
         blocks = {p: bits for p, bits in others if self._pieces.span_of(p).position not in self._spans}
-        blocks |= begun
+        blocks |= {piece: list(bits) for piece, bits in begun.items()}
         for piece in (*finished, *self._pending):
             if piece not in self._journal.known:
                 blocks[piece] = [True] * -(-self._pieces.byte_range(piece)[2] // BLOCK)
