@@ -23,10 +23,7 @@ that. Prediction: 0.9 of the bound for both, with memory flat.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -39,16 +36,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.harness import cores, hardware, print_table, publish
+from bench.harness import hardware, print_table, publish
 from bench.large_release import Large, build, fetched_at, publish_at, state_size
 from bench.memory import COMMAND, Peak, _environment
+from bench.rereading import engine_state, reread, sha_bound, verify
 from tests.builders_releases import signer
 from weightshare.content import journal as journal_module
-from weightshare.content.journal import Journal
-from weightshare.content.landing import Landing
-from weightshare.content.prover import Prover
 from weightshare.content.store import STAGING, Home
-from weightshare.units import BLOCK, GIB, MIB
+from weightshare.units import GIB, MIB
 
 LIMIT = 600.0
 LOOK_EVERY = 0.005
@@ -63,12 +58,12 @@ def main() -> None:
         work = stack.enter_context(_room(asked.files * asked.file_size))
         release = build(signer(), count=asked.files, size=asked.file_size, piece_length=asked.piece_length)
         restarts = _restarts(work / "restart", release, asked)
-        reread = _reread(work / "reread", release, asked.seconds)
-        verified = _verify(work / "verify", asked)
-    bounds = [_sha_bound(asked.seconds / 4) for _ in range(3)]
+        again = reread(work / "reread", release, asked.seconds)
+        verified = verify(work / "verify", asked.seconds, asked.file_size, asked.piece_length)
+    bounds = [sha_bound(asked.seconds / 4) for _ in range(3)]
     bound = sorted(bounds)[1]
     kept = max(one["state_bytes"] for one in restarts.values())
-    engine = _engine_state()
+    engine = engine_state()
     total = asked.files * asked.file_size
     result: dict[str, Any] = {
         "bench": "resume",
@@ -83,7 +78,7 @@ def main() -> None:
         "restart": restarts,
         "state_bytes": kept,
         "engine_state_bytes_per_gib": engine,
-        "reread": reread,
+        "reread": again,
         "verify": verified,
         "sha256_bytes_per_second": bound,
         "sha256_runs": bounds,
@@ -92,7 +87,7 @@ def main() -> None:
             "state_vs_engine": kept / (engine * total / GIB),
             "memory_of_1_gb": max(restarts[name]["peak_tree_bytes"] for name in STATES[:3]) / 1e9,
             "memory_all_files_of_1_gb": restarts[STATES[3]]["peak_tree_bytes"] / 1e9,
-            "reread_of_bound": reread["bytes_per_second"] / bound,
+            "reread_of_bound": again["bytes_per_second"] / bound,
             "verify_of_bound": verified["bytes_per_second"] / (bound / 2),
         },
     }
@@ -244,115 +239,6 @@ def _seeder(home: Path, *words: str) -> Iterator[int]:
             yield int(json.loads(process.stdout.readline())["port"])
         finally:
             process.terminate()
-
-
-# ---- rates
-
-
-def _reread(work: Path, release: Large, seconds: float) -> dict[str, Any]:
-    """Bytes a second at which recalled pieces are proven, for some seconds."""
-    out = work / "out"
-    state = fetched_at(release, Home(work / "home"), out, (), stopped=True)
-    staging = next(out.glob(f"{STAGING}/*/{release.info.name}"))
-    spans = [span for span in release.pieces.spans if span.count > 1]
-    peak = Peak()
-    with (
-        Journal(state / "pieces") as journal,
-        Prover(release.info.piece_length) as prover,
-        Landing(release.pieces, spans, staging, prover, journal) as landing,
-    ):
-        began = time.perf_counter()
-        landing.recall()
-        recalled = time.perf_counter() - began
-        while landing.proven() == 0:
-            landing.refused()
-        began, before, seen = time.perf_counter(), landing.proven(), 0.0
-        while (passed := time.perf_counter() - began) < seconds and not landing.settled():
-            landing.refused()
-            if passed - seen > 1:
-                seen = passed
-                peak.look(os.getpid())
-            time.sleep(0.01)
-        rate = (landing.proven() - before) / (time.perf_counter() - began)
-    return {"bytes_per_second": rate, "recall_seconds": recalled, "peak_tree_bytes": peak.tree}
-
-
-def _verify(work: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    """Bytes a second of our `verify` on as much as takes it some seconds, start of the interpreter and all."""
-    count = max(cores(), int(asked.seconds * cores() * 0.7e9 / asked.file_size))
-    release = build(
-        signer(), count=count, size=asked.file_size, piece_length=asked.piece_length, digests=True
-    )
-    publish_at(release, Home(work / "home"), work / "model")
-    peak = Peak()
-    words = (
-        "verify",
-        str(work / "model"),
-        "--trust",
-        release.key.public_key.fingerprint,
-        "--json",
-        "--quiet",
-    )
-    began = time.perf_counter()
-    with subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, env=_environment(work / "home"), text=True
-    ) as process:
-        while process.poll() is None:
-            peak.look(process.pid)
-            time.sleep(0.2)
-        answer = process.stdout.read() if process.stdout else ""
-    if process.returncode:
-        raise SystemExit(f"verify ended with {process.returncode}: {answer}")
-    seconds = time.perf_counter() - began
-    size = release.manifest.size
-    return {
-        "bytes_per_second": size / seconds,
-        "bytes": size,
-        "seconds": seconds,
-        "peak_tree_bytes": peak.tree,
-    }
-
-
-def _sha_bound(seconds: float) -> float:
-    """Bytes a second of SHA-256 over 16 KiB leaves by as many processes as there are cores, from memory."""
-    with multiprocessing.get_context("fork").Pool(cores()) as pool:
-        return sum(pool.map(_hash_for, [seconds] * cores(), chunksize=1))
-
-
-def _hash_for(seconds: float) -> float:
-    data = memoryview(bytes(512 * 1024))
-    leaves = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
-    done, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
-        for leaf in leaves:
-            hashlib.sha256(leaf).digest()
-        done += len(data)
-    return done / passed
-
-
-def _engine_state() -> float:
-    """Bytes a GiB of libtorrent's own resume data for a v2 file."""
-    import libtorrent as lt
-
-    size = 256 * MIB
-    release = build(signer(), count=1, size=size, piece_length=4 * MIB)
-    with tempfile.TemporaryDirectory(prefix="weightshare-bench-") as folder:
-        home = Path(folder)
-        publish_at(release, Home(home / "home"), home / "large")
-        session = lt.session({"listen_interfaces": "", "alert_mask": lt.alert_category.all})
-        params = lt.load_torrent_buffer((next(home.glob("home/releases/*/release.torrent"))).read_bytes())
-        params.save_path = folder
-        params.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
-        handle = session.add_torrent(params)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            session.wait_for_alert(100)
-            for alert in session.pop_alerts():
-                if isinstance(alert, lt.torrent_checked_alert):
-                    handle.save_resume_data()
-                elif isinstance(alert, lt.save_resume_data_alert):
-                    return len(lt.write_resume_data_buf(alert.params)) * GIB / size
-    raise SystemExit("libtorrent gave no resume data")
 
 
 def _print(result: dict[str, Any]) -> None:

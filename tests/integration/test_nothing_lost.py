@@ -169,10 +169,8 @@ def test_a_folder_that_turns_read_only_meanwhile(hybrid: Published, user: Path) 
     try:
         with seeding(hybrid.home) as seeder:
             with fetching(user, hybrid, seeder, *words) as running:
-                found = until(
-                    lambda: next((user / "out").glob(f"{STAGING}/*/*/model-*"), None), "a staged file"
-                )
-                folder = found.parent
+                found = until(lambda: list((user / "out").glob(f"{STAGING}/*/*/model-*")), "a staged file")
+                folder = found[0].parent
                 immutable(folder, True)
                 failed = running.result(6)
             assert failed["exit_code"] == 6

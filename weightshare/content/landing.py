@@ -18,12 +18,12 @@ from types import TracebackType
 
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
+from weightshare.content.naming import put_in_place, refused
 from weightshare.content.prover import Prover
 from weightshare.content.recall import Recalled, recall, written
 from weightshare.content.receipts import Receipt
 from weightshare.content.rereading import Rereading
 from weightshare.errors import DiskError
-from weightshare.files import sync_folder
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.pieces import PieceMap, Span
 from weightshare.units import BLOCK
@@ -32,7 +32,6 @@ _READ_BACKS = 3
 _PIECE = (1 << 32) - 1
 
 _Stamp = tuple[int, int, int, int]  # device, inode, size, modification time
-_FILE_MODE = 0o444
 
 
 class Landing:
@@ -203,30 +202,10 @@ class Landing:
         """
         if not self.settled():
             raise AssertionError("files that are not proven have no final name")
-        receipts = {}
-        touched = {destination}
         for span in self._spans.values():
-            source, target = self._path(span), destination / span.file.path
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if span.count:
-                    self._syncs[span.position].result()
-                else:
-                    source.parent.mkdir(parents=True, exist_ok=True)
-                    source.touch()
-                source.chmod(_FILE_MODE)
-                source.replace(target)
-                receipts[span.file.path] = Receipt.of(target, span.file.pieces_root)
-            except OSError as error:
-                raise DiskError(
-                    f"{target} could not be put in place: {error.strerror or error}.",
-                    hint="Everything is kept; mend the disk or the folder's permissions and run the same command.",
-                    path=str(target),
-                ) from error
-            touched.update(_parents(target, destination))
-        for folder in touched:
-            sync_folder(folder)
-        return receipts
+            if span.count:
+                _wait(self._syncs[span.position], self._path(span))
+        return put_in_place([(span.file, self._path(span)) for span in self._spans.values()], destination)
 
     # ---- inside
 
@@ -336,7 +315,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _parents(path: Path, root: Path) -> list[Path]:
-    """The folders from `root` down to the one that holds `path`."""
-    depth = len(root.parts)
-    return [folder for folder in path.parents if len(folder.parts) >= depth]
+def _wait(sync: Future[None], path: Path) -> None:
+    try:
+        sync.result()
+    except OSError as error:
+        raise refused(path, error) from error

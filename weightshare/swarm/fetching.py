@@ -71,6 +71,7 @@ class Transfer:
         self._reported = 0.0
         self._tally = Tally({}, NOTHING)
         self._lengths: dict[int, int] = {}
+        self._refused: list[int] = []
 
     # ---- before the gate
 
@@ -136,6 +137,8 @@ class Transfer:
         wanted = [p for span in pieces.spans if span.position in chosen for p in span.pieces]
         self._lengths = {piece: pieces.byte_range(piece)[2] for piece in wanted}
         self._tally = Tally(self._lengths, self.torrent.kept)
+        for piece in self._refused:  # while the engine looked at what was said to be here
+            self._tally.refused(piece)
         self.torrent.connect_now()
         self.torrent.open_sources(trackers, web_seeds)
         PieceLoop(self, info, positions, sink).run()
@@ -198,6 +201,7 @@ class Transfer:
                     field="info",
                 )
             if isinstance(event, PieceRefused):
+                self._refused.append(event.piece)
                 self._tally.refused(event.piece)
             if isinstance(event, FileFailed):
                 raise _disk_error(event)
