@@ -12,7 +12,9 @@ hash for every 16 KiB and one for every node above: 64 bytes a block at its full
 Prediction, written before the first run: start of the interpreter and the gate 1 s, reading and vouching for 65,536
 journal records 0.5 s, first piece 1 s: 3 s in all, and 10 at most on a busy machine. State 2.4 MB a TiB. Memory 300
 MB, with the missing pieces in one file; libtorrent allocates a whole file's tree (16 MiB for 4 GiB) with its first
-block, so spread over 256 files it is up to 4 GiB more, if nothing is done about it.
+block, so spread over 256 files it is up to 4 GiB more, if nothing is done about it. (The first runs with files that
+differ took as much with one file missing too: the engine asks for the hashes of every file whose piece layer it lacks.
+It is now given those that the journal knows.)
 
 The second part is how fast old pieces are read again (in the background of a fetch, with nothing else to do here), and
 how fast `verify` is, on sparse files too: reading a hole costs what reading the page cache costs. The bound is SHA-256

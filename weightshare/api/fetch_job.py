@@ -155,7 +155,7 @@ class FetchJob:
             kept=Kept(recalled.here, recalled.withheld, recalled.begun),
             fresh=not plan.has_staged,
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers=self._target.torrent.piece_layers if self._target.torrent is not None else None,
+            layers=self._target.torrent.piece_layers if self._target.torrent else landing.known_layers(),
         )
         transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
         transfer.check(plan.size)

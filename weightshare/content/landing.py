@@ -90,6 +90,21 @@ class Landing:
         self._earlier = Rereading(self._pieces, self.recalled)
         return self.recalled
 
+    def known_layers(self) -> dict[bytes, bytes]:
+        """The piece layers, by pieces root, of those files of which all pieces are known by an earlier run.
+
+        An engine that has no layer for a file asks peers for it, and then holds the file's whole tree in memory.
+        """
+        layers = {}
+        for span in self._spans.values():
+            digests = [self._journal.known.get(piece, b"") for piece in span.pieces]
+            if span.count < 2 or not all(digests):
+                continue
+            root = file_root(digests, self._pieces.piece_length)
+            if root == span.file.pieces_root:
+                layers[root] = b"".join(digests)
+        return layers
+
     def brought(self, piece: int, digest: bytes) -> None:
         """Take in a piece that was put into its staged file from elsewhere on this machine, and read back from there.
 

@@ -94,9 +94,9 @@ class Session:
             fresh: nothing of these files is on the disk yet. What is there can be told by a hybrid's v1 hashes, while
                 the hashes of v2 pieces are not known before their file is on its way.
             peers: dialled.
-            layers: all piece layers by pieces root, where a `.torrent` gave them; they need not be asked for then.
+            layers: piece layers by pieces root, as far as they are known; these need not be asked for then.
         """
-        known = b"12:piece layers" + bencode.encode(dict(layers)) if layers is not None else b""
+        known = b"12:piece layers" + bencode.encode(dict(layers)) if layers else b""
         document = b"d4:info" + info + known + b"e"
 
         def add(kept: Kept) -> lt.torrent_handle:

@@ -309,3 +309,14 @@ def test_a_piece_that_was_brought_is_here_and_proven(fetch: Fetch) -> None:
     assert first in fetch.landing.recalled.here
     assert fetch.landing.proven() == PIECE
     assert fetch.journal.known[first] == fetch.digests()[first]
+
+
+def test_the_layers_of_files_that_were_read_back_whole_are_known(fetch: Fetch) -> None:
+    fetch.prove()
+    layers = {file.path: file for file in hashed_all(FILES, PIECE)}
+    with Prover(PIECE, workers=1) as prover, fetch.again(prover) as again:
+        files = (layers["a.data"], layers["sub/b.data"])
+        assert again.known_layers() == {file.pieces_root: file.piece_layer for file in files}
+        fetch.journal.note(0, b"?" * 32)
+        fetch.journal.drop(fetch.pieces.spans[-1].first)
+        assert layers["a.data"].pieces_root not in again.known_layers()
