@@ -235,7 +235,7 @@ def test_a_volume_that_is_read_only_the_next_time(hybrid: Published, user: Path,
     assert_whole(volume, hybrid)
 
 
-def test_the_seeder_goes_at_99_percent(published: Published, user: Path) -> None:
+def test_the_seeder_goes_near_the_end(published: Published, user: Path) -> None:
     """It says what is missing, and the next run asks for that alone."""
     disk = Disk(user / "out", FILES, PIECE)
     with seeding(published.home) as seeder:
@@ -244,14 +244,14 @@ def test_the_seeder_goes_at_99_percent(published: Published, user: Path) -> None
             running.send(signal.SIGINT)
             running.end()
         with fetching(user, published, seeder, "--timeout", "4", "--max-down", str(MIB // 2)) as running:
-            until_here(disk, running, 0.97)
+            until_here(disk, running, 0.92)
             seeder.kill()
             failed = running.result(5)
     assert "resumes" in failed["hint"]
     disk.look()
     with seeding(published.home) as seeder, fetching(user, published, seeder) as running:
         received = running.result()["received"]
-    assert received["swarm"] <= SIZE - disk.bytes() <= 0.04 * SIZE
+    assert received["swarm"] <= SIZE - disk.bytes() <= 0.09 * SIZE
     assert_whole(user / "out", published)
 
 
