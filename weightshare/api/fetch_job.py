@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.piece_reuse import PieceReuse, load_layers, save_layers
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
 from weightshare.api.results import Fetched, Preview, Received
@@ -85,15 +87,21 @@ class FetchJob:
         record = self._record
         passed = self._gate.offline(record) if record is not None else None
         if passed is None:
-            with self._gate.live(session) as (live, _):
-                passed = live
-        return preview(passed, record or self._new_record(passed), self._store, self._wish)
+            with self._gate.live(session) as (live, transfer):
+                record = record or self._new_record(live)
+                return preview(live, record, self._store, self._wish, self._pieces(live, record, transfer))
+        record = record or self._new_record(passed)
+        return preview(passed, record, self._store, self._wish, self._pieces(passed, record, None))
+
+    def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
+        return PieceReuse(passed.info, record, self._store, self._target.torrent, live)
 
     # ---- after the gate
 
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
         record = self._record or self._new_record(passed)
         with self._store.lock(record), ExitStack() as stack:
+            pieces = self._pieces(passed, record, live)
             plan = plan_landing(
                 passed.info,
                 passed.decision.verified,
@@ -102,6 +110,7 @@ class FetchJob:
                 include=self._wish.include,
                 exclude=self._wish.exclude,
                 force=self._wish.force,
+                pieces=pieces,
                 observe=self._observe,
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
@@ -124,7 +133,10 @@ class FetchJob:
                 journal.forget()
             landing.recall()
             _make(plan.staging / passed.info.name)
-            swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
+            taken = pieces.take(plan.found, plan.staging, landing, prover, self._observe)
+            swarm_bytes = self._transfer(
+                session, passed, plan, landing, state, live, taken, pieces.all_layers
+            )
             receipts = landing.promote(record.path)
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
 
@@ -136,8 +148,10 @@ class FetchJob:
         landing: Landing,
         state: Path,
         live: Transfer | None,
+        taken: set[int],
+        layers: Mapping[bytes, bytes] | None,
     ) -> int:
-        """Bring the planned files; returns the file bytes taken from the swarm."""
+        """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
         if not plan.spans:
             return 0
         # A connection that has idled at the gate has left its slow start and would crawl for a second: begin anew,
@@ -153,9 +167,9 @@ class FetchJob:
             plan.staging,
             wanted=[span.position for span in plan.spans],
             kept=Kept(recalled.here, recalled.withheld, recalled.begun),
-            fresh=not plan.has_staged,
+            fresh=not plan.has_staged and (not taken or layers is not None),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers=self._target.torrent.piece_layers if self._target.torrent else landing.known_layers(),
+            layers={**landing.known_layers(), **(layers or {})},
         )
         transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
         transfer.check(plan.size)
@@ -197,6 +211,11 @@ class FetchJob:
         torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
         done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
         self._store.keep(done, torrent=torrent)
+        if complete:
+            (state / "layers").unlink(missing_ok=True)
+        else:
+            known = {f.pieces_root or b"": layers[f.path] for f in passed.info.files if layers.get(f.path)}
+            save_layers(state, {**load_layers(state, passed.info), **known})
         staged = plan.staging / passed.info.name
         if not any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):
             # An earlier run may have begun other files. They stay, and the journal, for the one that asks for them.

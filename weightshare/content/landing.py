@@ -9,7 +9,7 @@ renamed into place, and the folder is flushed too: no unproven file ever has a f
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -46,6 +46,7 @@ class Landing:
 
     Attributes:
         recalled: what an earlier run had, once `recall` was called.
+        distrust: called with a file whose pieces are not the signed file, before they are looked at again.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Landing:
         self._prover = prover
         self._journal = journal
         self.recalled = Recalled()
+        self.distrust: Callable[[Span], None] = lambda _: None
         self._layers = {span.position: bytearray(HASH_SIZE * span.count) for span in spans}
         self._open = {span.position: set(span.pieces) for span in spans if span.count}
         self._spans = {span.position: span for span in spans}
@@ -263,7 +265,9 @@ class Landing:
             else file_root(split_layer(bytes(layer)), self._pieces.piece_length)
         )
         if root != span.file.pieces_root:
-            return self._reopen(span, "reads back differently from what was written")
+            again = self._reopen(span, "reads back differently from what was written")
+            self.distrust(span)
+            return again
         stamp = self._stamp(span.position)
         if stamp is None or stamp[2] < span.file.size:
             return self._lose(span)
