@@ -40,7 +40,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 
 class Torture:
-    """Fetches of one release, killed again and again; a fresh folder for each round.
+    """Fetches of one release, killed again and again; a fresh folder and home for each round.
 
     Attributes:
         kills: how many processes were killed.
@@ -55,13 +55,13 @@ class Torture:
         self.seeder = seeder
         self.kills = self.rounds = self.underway = 0
         self.phases: Counter[str] = Counter()
-        self.disk = Disk(user / "out-0", FILES, PIECE)
-        user.mkdir()
+        self.home = self._fresh()
+        self.disk = Disk(self.home / "out", FILES, PIECE)
 
     def start(self) -> Running:
         words = ("fetch", self.published.magnet, str(self.disk.folder), *self.published.trust)
         return Running(
-            self.user, *words, "--peer", self.seeder.peer, "--max-down", str(RATE), "--quiet", "--json"
+            self.home, *words, "--peer", self.seeder.peer, "--max-down", str(RATE), "--quiet", "--json"
         )
 
     def kill(self, running: Running) -> None:
@@ -86,7 +86,14 @@ class Torture:
         assert received["swarm"] + received["reused"] == self.published.size
         assert_whole(self.disk.folder, self.published)
         self.rounds += 1
-        self.disk = Disk(self.user / f"out-{self.rounds}", FILES, PIECE)
+        self.home = self._fresh()
+        self.disk = Disk(self.home / "out", FILES, PIECE)
+
+    def _fresh(self) -> Path:
+        """A home that knows of no release whose files could be taken over."""
+        home = self.user / f"home-{self.rounds}"
+        home.mkdir(parents=True)
+        return home
 
 
 def test_killed_at_random_moments(published: Published, tmp_path: Path) -> None:

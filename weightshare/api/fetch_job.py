@@ -18,9 +18,10 @@ from weightshare.api.results import Fetched, Preview, Received
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Trustee
 from weightshare.content.journal import Journal
-from weightshare.content.landing import Landing, clear_staging, staging_lock
+from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
+from weightshare.content.staging import clear_staging, staging_lock
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError, NetworkError, NoSpaceError
 from weightshare.files import sync_folder, write_atomically
@@ -30,6 +31,7 @@ from weightshare.manifest.pieces import PieceMap
 from weightshare.manifest.text import quoted
 from weightshare.progress import Observer, Phase, Progress
 from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.kept import Kept
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer
 
@@ -124,14 +126,14 @@ class FetchJob:
                     plan.spans,
                     plan.staging / passed.info.name,
                     prover,
-                    lambda data: _write(state / "resume", data),
                     journal,
                 )
             )
             if not plan.has_staged:
                 journal.forget()
+            landing.recall()
             _make(plan.staging / passed.info.name)
-            taken = pieces.take(plan.found, plan.staging, landing, prover, journal, self._observe)
+            taken = pieces.take(plan.found, plan.staging, landing, prover, self._observe)
             swarm_bytes = self._transfer(
                 session, passed, plan, landing, state, live, taken, pieces.all_layers
             )
@@ -152,9 +154,6 @@ class FetchJob:
         """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
         if not plan.spans:
             return 0
-        unclean = state / "running"
-        thorough = unclean.exists()
-        unclean.touch()
         # A connection that has idled at the gate has left its slow start and would crawl for a second: begin anew,
         # with the peers that were found.
         found: list[Peer] = []
@@ -162,21 +161,18 @@ class FetchJob:
             found = live.torrent.dialled()
             session.remove(live.torrent)
         _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
-        killed = thorough and plan.has_staged
-        # A hybrid's info dictionary has the hashes of all pieces, by which the engine can check them.
-        here = landing.recover(self._looked) if taken or (killed and not passed.info.hybrid) else set()
+        recalled = landing.recalled
         torrent = session.add_info(
             passed.info.raw,
             plan.staging,
-            here=here,
             wanted=[span.position for span in plan.spans],
+            kept=Kept(recalled.here, recalled.withheld, recalled.begun),
             fresh=not plan.has_staged and (not taken or layers is not None),
-            resume=None if here else _read(state / "resume"),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers=layers,
+            layers={**landing.known_layers(), **(layers or {})},
         )
         transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
-        transfer.check(plan.size, thorough=killed and not here)
+        transfer.check(plan.size)
         try:
             transfer.fetch(
                 passed.info,
@@ -187,16 +183,13 @@ class FetchJob:
             )
         except BaseException as error:
             if transfer.suspend(landing):
-                unclean.unlink(missing_ok=True)
+                landing.seal()
             if isinstance(error, NetworkError) and self._target.torrent is None:
                 explain(error, passed.info)
             raise
         received = transfer.received()
         session.remove(transfer.torrent)
         return received
-
-    def _looked(self, done: int, total: int) -> None:
-        self._observe(Progress(Phase.CHECKING, done, total))
 
     def _finish(
         self,
@@ -224,14 +217,10 @@ class FetchJob:
             known = {f.pieces_root or b"": layers[f.path] for f in passed.info.files if layers.get(f.path)}
             save_layers(state, {**load_layers(state, passed.info), **known})
         staged = plan.staging / passed.info.name
-        (state / "resume").unlink(missing_ok=True)
-        if any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):
-            # An earlier run began other files. They stay, to be checked by the one that asks for them.
-            (state / "running").touch()
-        else:
+        if not any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):
+            # An earlier run may have begun other files. They stay, and the journal, for the one that asks for them.
             clear_staging(plan.staging)
-            for name in ("running", "pieces"):
-                (state / name).unlink(missing_ok=True)
+            landing.forget()
         size = sum(span.file.size for span in plan.spans) + plan.reused
         files = len(plan.spans) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
@@ -318,10 +307,6 @@ def _torrent(info: Info, layers: dict[str, bytes], envelope: bytes, target: Targ
     if own.size > info.piece_length:
         files.append(hash_bytes(MANIFEST_NAME, envelope, info.piece_length))
     return build_torrent(info.raw, files, trackers=target.magnet.trackers, web_seeds=target.magnet.web_seeds)
-
-
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
 
 
 def _make(folder: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from weightshare.api.results import ListedRelease, Removed
-from weightshare.content.landing import clear_staging
+from weightshare.content.staging import clear_staging
 from weightshare.content.store import STAGING, Home, Record, Store
 from weightshare.errors import DiskError, StoreLockedError
 from weightshare.manifest.envelope import Envelope

@@ -135,7 +135,6 @@ class PieceReuse:
         staging: Path,
         landing: Landing,
         prover: Prover,
-        journal: Journal,
         observe: Observer,
     ) -> set[int]:
         """Copy what was found into the staged files; the pieces that are in place and proven.
@@ -143,9 +142,8 @@ class PieceReuse:
         Args:
             found: as of `find`.
             staging: the release's staging folder.
-            landing: where the pieces go; it has not begun.
+            landing: where the pieces go; it has recalled what is there and not begun.
             prover: the landing's.
-            journal: the landing's.
             observe: told how it goes.
 
         Raises:
@@ -160,7 +158,7 @@ class PieceReuse:
         def tick(done: int, total: int) -> None:
             observe(Progress(Phase.CHECKING, done, total))
 
-        taken = take(found.runs, wanted, pieces, folder, prover, journal.note, tick)
+        taken = take(found.runs, wanted, pieces, folder, prover, landing.brought, tick)
         doubtful = wanted.by_v1 & taken
 
         def distrust(span: Span) -> None:

@@ -13,9 +13,9 @@ from weightshare.api.piece_reuse import NOTHING, Found, PieceReuse
 from weightshare.api.reusing import reuse
 from weightshare.content.hashing import hash_files
 from weightshare.content.journal import Journal
-from weightshare.content.landing import clear_staging
 from weightshare.content.piece_copying import shares_blocks
 from weightshare.content.receipts import Receipt, load_receipts
+from weightshare.content.staging import clear_staging
 from weightshare.content.store import Record, Store
 from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
 from weightshare.manifest.metainfo import Info

@@ -10,8 +10,15 @@ from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
 from weightshare.api.results import SeedStatus
 from weightshare.api.trusting import Trustee
+from weightshare.api.watching import Watch
 from weightshare.content.store import Home, Store
-from weightshare.errors import ReleaseNotFoundError, RetiredKeyError, RevokedError, StoreLockedError
+from weightshare.errors import (
+    CorruptError,
+    ReleaseNotFoundError,
+    RetiredKeyError,
+    RevokedError,
+    StoreLockedError,
+)
 from weightshare.limits import Effective, Limits
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
@@ -36,7 +43,7 @@ def _unwarned(_: str) -> None:
     """Nobody is warned."""
 
 
-def _unmentioned(error: RevokedError | RetiredKeyError) -> None:
+def _unmentioned(error: RevokedError | RetiredKeyError | CorruptError) -> None:
     """Nobody is told."""
 
 
@@ -56,7 +63,7 @@ def seed(
     ratio: float | None = None,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
     on_status: Callable[[SeedStatus], None] = _silent,
-    on_left_out: Callable[[RevokedError | RetiredKeyError], None] = _unmentioned,
+    on_left_out: Callable[[RevokedError | RetiredKeyError | CorruptError], None] = _unmentioned,
     on_limits: Callable[[Effective, tuple[str, ...]], None] = _unlimited,
     on_warning: Callable[[str], None] = _unwarned,
     observe: Observer = ignore,
@@ -84,7 +91,8 @@ def seed(
         on_listening: told the port and the releases once they can be fetched.
         on_status: told about once a second how it goes.
         on_left_out: told why a release is not served that its publisher does not stand by any more, when everything
-            is to be served; one that is named is refused instead.
+            is to be served; one that is named is refused instead. And why one is not served any more: a file of it was
+            changed, cut or removed, or cannot be read.
         on_limits: told when limits come to hold, change, or end uploads: what holds, and the releases over their ratio.
         on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
         observe: told how hashing goes, where a receipt no longer matches.
@@ -92,7 +100,8 @@ def seed(
 
     Raises:
         ReleaseNotFoundError: there is nothing to serve.
-        CorruptError: a release is not what was signed; none is served then.
+        CorruptError: a release is not what was signed, and none is served then; or the files of all that were served
+            have changed since.
         RevokedError, RetiredKeyError: the publisher does not stand by a release that was named, or by any.
         ListenError: the port cannot be listened on.
         UsageError: `config.toml` or the file of live limits says something it cannot.
@@ -108,6 +117,7 @@ def seed(
             release="",
         )
     offers: dict[str, Offer] = {}
+    watches: dict[str, Watch] = {}
     known: dict[str, str] = {}  # releases by v2 info-hash
     stopped = stop or threading.Event()
     with ExitStack() as stack:
@@ -127,6 +137,7 @@ def seed(
             known[record.info_hash_v2] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
+                watches.setdefault(one.name, Watch(store, located, record))
         call = Limits(max_down, max_up, max_connections, upload_per_day, ratio)
 
         def resting(held: Held) -> tuple[str, ...]:
@@ -155,6 +166,13 @@ def seed(
                 troubles=now.troubles,
             )
 
+        lost: list[CorruptError] = []
+
+        def dropped(name: str, why: str) -> None:
+            lost.append(watches[name].error(name, why))
+            if len(lost) < len(offers):
+                on_left_out(lost[-1])
+
         last = Serving(0, 0, 0.0)
         try:
             last = serve(
@@ -164,9 +182,13 @@ def seed(
                 ready=lambda: on_listening(listening, served),
                 report=lambda now: on_status(status(now)),
                 stopped=stopped.is_set,
+                changed=lambda name: watches[name].changed(),
+                dropped=dropped,
             )
         except KeyboardInterrupt:
             stopped.set()
+        if len(lost) == len(offers):
+            raise lost[-1]
         return status(last)
 
 

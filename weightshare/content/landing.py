@@ -1,34 +1,37 @@
 """Where a fetch lands: files are staged, proven from disk piece by piece, and only then get their final names.
 
 Every piece is read back once it can be, its leaves are hashed, and a file counts when the root over all its pieces is
-the signed one. What the engine says of a piece is only the hint of when to look. A proven file is flushed to the
-disk (fsync), renamed into place, and the folder is flushed too: no unproven file ever has a final name, not even
-after a power cut.
+the signed one. What the engine says of a piece is only the hint of when to look. What an earlier run had read back is
+read again in this one, in the background, while the rest is on its way. A proven file is flushed to the disk (fsync),
+renamed into place, and the folder is flushed too: no unproven file ever has a final name, not even after a power cut.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
-from weightshare.content.locks import exclusive
+from weightshare.content.naming import put_in_place, refused
 from weightshare.content.prover import Prover
+from weightshare.content.recall import Recalled, recall, written
 from weightshare.content.receipts import Receipt
-from weightshare.errors import DiskError, StoreLockedError
-from weightshare.files import sync_folder
+from weightshare.content.rereading import Rereading
+from weightshare.errors import DiskError
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.pieces import PieceMap, Span
+from weightshare.units import BLOCK
 
 _READ_BACKS = 3
-_TICK = 0.1
-_FILE_MODE = 0o444
+_PIECE = (1 << 32) - 1
+
+_Stamp = tuple[int, int, int, int]  # device, inode, size, modification time
 
 
 class Landing:
@@ -39,10 +42,10 @@ class Landing:
         spans: the files that are to land.
         staging: the folder that holds the torrent's files while they are incomplete.
         prover: reads pieces back and hashes them.
-        keep_resume: writes the engine's resume data.
         journal: records what was read back, and knows what an earlier run had.
 
     Attributes:
+        recalled: what an earlier run had, once `recall` was called.
         distrust: called with a file whose pieces are not the signed file, before they are looked at again.
     """
 
@@ -52,19 +55,22 @@ class Landing:
         spans: Sequence[Span],
         staging: Path,
         prover: Prover,
-        keep_resume: Callable[[bytes], None],
         journal: Journal,
     ) -> None:
         self._pieces = pieces
         self._staging = staging
         self._prover = prover
-        self._keep_resume = keep_resume
         self._journal = journal
+        self.recalled = Recalled()
         self.distrust: Callable[[Span], None] = lambda _: None
         self._layers = {span.position: bytearray(HASH_SIZE * span.count) for span in spans}
         self._open = {span.position: set(span.pieces) for span in spans if span.count}
         self._spans = {span.position: span for span in spans}
-        self._pending: set[int] = set()
+        self._pending: dict[int, int] = {}  # pieces at the prover, with the key that counts
+        self._keys = count()
+        self._earlier = Rereading(pieces, self.recalled)
+        self._stamps: dict[int, _Stamp] = {}  # of proven files
+        self._sparse: set[int] = set()  # files whose holes were looked at
         self._proven_bytes = 0
         self._attempts: dict[int, int] = {}
         self._syncs: dict[int, Future[None]] = {}
@@ -78,70 +84,125 @@ class Landing:
     ) -> None:
         self._syncer.shutdown(wait=error is None, cancel_futures=True)
 
+    # ---- before the transfer
+
+    def recall(self) -> Recalled:
+        """Find out what an earlier run left, without reading it; that comes while the rest is fetched."""
+        self.recalled = recall(self._pieces, list(self._spans.values()), self._staging, self._journal)
+        self._earlier = Rereading(self._pieces, self.recalled)
+        return self.recalled
+
+    def known_layers(self) -> dict[bytes, bytes]:
+        """The piece layers, by pieces root, of those files of which all pieces are known by an earlier run.
+
+        An engine that has no layer for a file asks peers for it, and then holds the file's whole tree in memory.
+        """
+        layers = {}
+        for span in self._spans.values():
+            digests = [self._journal.known.get(piece, b"") for piece in span.pieces]
+            if span.count < 2 or not all(digests):
+                continue
+            root = file_root(digests, self._pieces.piece_length)
+            if root == span.file.pieces_root:
+                layers[root] = b"".join(digests)
+        return layers
+
+    def brought(self, piece: int, digest: bytes) -> None:
+        """Take in a piece that was put into its staged file from elsewhere on this machine, and read back from there.
+
+        Only between `recall` and the transfer. It is offered to others from the start, and not read again.
+
+        Args:
+            piece: none that was recalled.
+            digest: its hash, over what was read from the staged file.
+        """
+        span = self._pieces.span_of(piece)
+        self.recalled.begun.pop(piece, None)
+        if not self._accept(span, piece, digest):
+            self.recalled.here.add(piece)
+
     # ---- the sink
 
     def readable(self, pieces: Collection[int]) -> None:
-        """Read these pieces back and hash them, in the background."""
+        """Read these pieces back and hash them, in the background; those of earlier runs have their turn anyway."""
         for piece in sorted(pieces):
-            span, offset, length = self._pieces.byte_range(piece)
-            if piece in self._open.get(span.position, ()) and piece not in self._pending:
-                self._pending.add(piece)
-                tree = tree_length(span.file.size, self._pieces.piece_length)
-                self._prover.submit(piece, self._path(span), offset, length, tree_length=tree)
+            if piece not in self._earlier:
+                self._submit(piece)
 
     def refused(self) -> Collection[int]:
-        """Take in what was hashed; the pieces of a file whose bytes on disk are not those that arrived."""
+        """Take in what was hashed; pieces whose bytes on the disk are not those that arrived, now or earlier."""
+        while self._earlier.waiting and self._prover.hungry():
+            # A few at a time, so that what has just arrived need not wait for all of them.
+            piece = self._earlier.next()
+            if piece is not None:
+                self._submit(piece)
         again: list[int] = []
-        for piece, outcome in self._prover.drain():
-            self._pending.discard(piece)
-            span, _, length = self._pieces.byte_range(piece)
-            if isinstance(outcome, OSError):
-                raise DiskError(
-                    f"{span.file.path} cannot be read back: {outcome.strerror or outcome}.",
-                    hint="Check the disk; the same command resumes.",
-                    path=str(self._path(span)),
-                ) from outcome
-            self._journal.note(piece, outcome)
-            again.extend(self._accept(span, piece, length, outcome))
+        for key, outcome in self._prover.drain():
+            piece = key & _PIECE
+            if self._pending.get(piece) != key:
+                continue  # the file was lost after this was read
+            del self._pending[piece]
+            again.extend(self._take(piece, outcome))
         return again
 
-    def recover(self, tick: Callable[[int, int], None]) -> set[int]:
-        """The pieces that an earlier run had read back and that are still on the disk, by the journal.
-
-        Args:
-            tick: told now and then how many bytes were looked at, and of how many.
-        """
-        known = {piece: digest for piece, digest in self._journal.known.items() if self._is_open(piece)}
-        total = sum(self._pieces.byte_range(piece)[2] for piece in known)
-        done = 0
-        here: set[int] = set()
-        self.readable(known)
-        while self._pending:
-            for piece, outcome in self._prover.drain(_TICK):
-                self._pending.discard(piece)
-                span, _, length = self._pieces.byte_range(piece)
-                done += length
-                if outcome == known[piece]:
-                    here.add(piece)
-                    here.difference_update(self._accept(span, piece, length, known[piece]))
-            tick(done, total)
-        return here
+    def on_disk(self, piece: int) -> bool:
+        """Whether there are bytes in the place of a piece at all."""
+        span, offset, length = self._pieces.byte_range(piece)
+        try:
+            return self._path(span).stat().st_size >= offset + length
+        except OSError:
+            return False
 
     def settled(self) -> bool:
-        """Whether every file is proven."""
-        return not any(self._open.values())
+        """Whether every file is proven, and still the file that was."""
+        if any(self._open.values()):
+            return False
+        changed = [position for position, stamp in self._stamps.items() if self._stamp(position) != stamp]
+        for position in changed:
+            self._reopen(self._spans[position], "was written to by another program while it was read back")
+            for piece in self._spans[position].pieces:
+                self._submit(piece)
+        return not changed
 
     def busy(self) -> bool:
         """Whether pieces are being read back just now."""
-        return bool(self._pending)
+        return bool(self._pending) or self._earlier.waiting
+
+    def doubted(self) -> bool:
+        """Whether pieces of an earlier run are still to be proven before they may be offered to others."""
+        return self._earlier.withheld
 
     def proven(self) -> int:
         """Bytes read back and hashed so far."""
         return self._proven_bytes
 
-    def resume_data(self, data: bytes) -> None:
-        """Keep the engine's resume data."""
-        self._keep_resume(data)
+    def underway(self, finished: Collection[int], begun: Mapping[int, Sequence[bool]]) -> None:
+        """Keep for the next run what cannot be read back yet.
+
+        Args:
+            finished: pieces that the engine has.
+            begun: those that are not whole, with the blocks that are on the disk.
+        """
+        # Those of files that an earlier run wanted, and this one does not, are kept.
+        others = (item for item in self._journal.blocks.items() if item[0] < self._pieces.total)
+        blocks = {p: bits for p, bits in others if self._pieces.span_of(p).position not in self._spans}
+        blocks |= {piece: list(bits) for piece, bits in begun.items()}
+        for piece in (*finished, *self._pending):
+            if piece not in self._journal.known:
+                blocks[piece] = [True] * -(-self._pieces.byte_range(piece)[2] // BLOCK)
+        self._journal.keep_blocks(blocks)
+
+    def seal(self) -> None:
+        """Nobody writes to the staged files any more: remember how they look."""
+        for position, span in self._spans.items():
+            with suppress(OSError):
+                found = self._path(span).stat()
+                if self._journal.believes(position, found):
+                    self._journal.seal(position, found)
+
+    def forget(self) -> None:
+        """All has its final name: there is nothing to go on with."""
+        self._journal.forget()
 
     # ---- the end
 
@@ -158,44 +219,41 @@ class Landing:
         """
         if not self.settled():
             raise AssertionError("files that are not proven have no final name")
-        receipts = {}
-        touched = {destination}
         for span in self._spans.values():
-            source, target = self._path(span), destination / span.file.path
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if span.count:
-                    self._syncs[span.position].result()
-                else:
-                    source.parent.mkdir(parents=True, exist_ok=True)
-                    source.touch()
-                source.chmod(_FILE_MODE)
-                source.replace(target)
-                receipts[span.file.path] = Receipt.of(target, span.file.pieces_root)
-            except OSError as error:
-                raise DiskError(
-                    f"{target} could not be put in place: {error.strerror or error}.",
-                    hint="Everything is kept; mend the disk or the folder's permissions and run the same command.",
-                    path=str(target),
-                ) from error
-            touched.update(_parents(target, destination))
-        for folder in touched:
-            sync_folder(folder)
-        return receipts
+            if span.count:
+                _wait(self._syncs[span.position], self._path(span))
+        return put_in_place([(span.file, self._path(span)) for span in self._spans.values()], destination)
 
     # ---- inside
 
-    def _is_open(self, piece: int) -> bool:
-        return piece < self._pieces.total and piece in self._open.get(
-            self._pieces.byte_range(piece)[0].position, ()
-        )
+    def _submit(self, piece: int) -> None:
+        span, offset, length = self._pieces.byte_range(piece)
+        if piece in self._open.get(span.position, ()) and piece not in self._pending:
+            self._pending[piece] = key = next(self._keys) << 32 | piece
+            tree = tree_length(span.file.size, self._pieces.piece_length)
+            self._prover.submit(key, self._path(span), offset, length, tree_length=tree)
 
-    def _accept(self, span: Span, piece: int, length: int, digest: bytes) -> Collection[int]:
+    def _take(self, piece: int, outcome: bytes | OSError) -> Collection[int]:
+        """Take in what came of reading a piece; pieces that are not on the disk."""
+        span = self._pieces.span_of(piece)
+        if isinstance(outcome, OSError):
+            return self._unreadable(span, piece, outcome)
+        known = self._journal.known.get(piece, outcome)
+        if self._earlier.done(piece) and known != outcome:
+            self._journal.drop(piece)
+            return (piece,)
+        return self._accept(span, piece, outcome)
+
+    def _accept(self, span: Span, piece: int, digest: bytes) -> Collection[int]:
         """Take in a piece's hash; all pieces of the file if it was the last and they are not the signed file."""
+        self._journal.note(piece, digest)
+        if not self._earlier.withheld_of(span.position):
+            with suppress(OSError):
+                self._journal.vouch(span.position, self._path(span).stat())
         at = (piece - span.first) * HASH_SIZE
         self._layers[span.position][at : at + HASH_SIZE] = digest
         self._open[span.position].discard(piece)
-        self._proven_bytes += length
+        self._proven_bytes += self._pieces.byte_range(piece)[2]
         return () if self._open[span.position] else self._close(span)
 
     def _close(self, span: Span) -> Collection[int]:
@@ -206,47 +264,66 @@ class Landing:
             if span.count == 1
             else file_root(split_layer(bytes(layer)), self._pieces.piece_length)
         )
-        if root == span.file.pieces_root:
-            self._syncs[span.position] = self._syncer.submit(_sync, self._path(span))
+        if root != span.file.pieces_root:
+            again = self._reopen(span, "reads back differently from what was written")
+            self.distrust(span)
+            return again
+        stamp = self._stamp(span.position)
+        if stamp is None or stamp[2] < span.file.size:
+            return self._lose(span)
+        holes = set(span.pieces) - written(self._pieces, span, self._path(span), span.file.size)
+        if holes and span.position not in self._sparse:
+            # A file system that leaves out zeros, or somebody cut the file and it grew again.
+            self._sparse.add(span.position)
+            self._open[span.position] = holes
+            self._proven_bytes -= sum(self._pieces.byte_range(piece)[2] for piece in holes)
+            for piece in holes:
+                self._submit(piece)
             return ()
+        self._stamps[span.position] = stamp
+        self._syncs[span.position] = self._syncer.submit(_sync, self._path(span))
+        return ()
+
+    def _unreadable(self, span: Span, piece: int, error: OSError) -> Collection[int]:
+        if not self.on_disk(piece):
+            return self._lose(span)
+        raise DiskError(
+            f"{span.file.path} cannot be read back: {error.strerror or error}.",
+            hint="Check the disk; the same command resumes.",
+            path=str(self._path(span)),
+        ) from error
+
+    def _lose(self, span: Span) -> Collection[int]:
+        """Somebody cut or removed a file: whatever was read of it before may be gone too."""
+        for piece in span.pieces:
+            self._journal.drop(piece)
+            self._earlier.done(piece)
+            self._pending.pop(piece, None)
+        return self._reopen(span, "was cut or removed by another program")
+
+    def _reopen(self, span: Span, what: str) -> Collection[int]:
         tries = self._attempts[span.position] = self._attempts.get(span.position, 0) + 1
         if tries >= _READ_BACKS:
             raise DiskError(
-                f"{span.file.path} reads back differently from what was written, {tries} times.",
+                f"{span.file.path} {what}, {tries} times.",
                 hint="The disk or memory is failing, or another program writes there. Nothing got its final name.",
                 path=str(self._path(span)),
             )
-        self.distrust(span)
+        proven = set(span.pieces) - self._open[span.position]
+        self._proven_bytes -= sum(self._pieces.byte_range(piece)[2] for piece in proven)
         self._open[span.position] = set(span.pieces)
-        self._proven_bytes -= span.file.size
+        self._stamps.pop(span.position, None)
         return span.pieces
+
+    def _stamp(self, position: int) -> _Stamp | None:
+        try:
+            found = self._path(self._spans[position]).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _path(self, span: Span) -> Path:
         return self._staging / span.file.path
-
-
-def staging_lock(staging: Path, what: str) -> AbstractContextManager[None]:
-    """Hold a staging folder for one process, whoever's: two users may fetch into one folder, each with their own store.
-
-    Raises:
-        StoreLockedError: another process holds it.
-        DiskError: the folder cannot be written.
-    """
-    return exclusive(_lock_of(staging), what, passing=True)
-
-
-def clear_staging(staging: Path) -> None:
-    """Remove a staging folder, and the folder around it if that is empty then."""
-    shutil.rmtree(staging, ignore_errors=True)
-    if _lock_of(staging).exists():  # left behind by a process that was killed, or held by us
-        with suppress(StoreLockedError, DiskError), staging_lock(staging, staging.name):
-            pass
-    with suppress(OSError):  # another release may be staged there
-        staging.parent.rmdir()
-
-
-def _lock_of(staging: Path) -> Path:
-    return staging.with_name(f"{staging.name}.lock")
 
 
 def _sync(path: Path) -> None:
@@ -257,7 +334,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _parents(path: Path, root: Path) -> list[Path]:
-    """The folders from `root` down to the one that holds `path`."""
-    depth = len(root.parts)
-    return [folder for folder in path.parents if len(folder.parts) >= depth]
+def _wait(sync: Future[None], path: Path) -> None:
+    try:
+        sync.result()
+    except OSError as error:
+        raise refused(path, error) from error

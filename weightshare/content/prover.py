@@ -10,8 +10,11 @@ from typing import Self
 
 from weightshare.content.digests import piece_hash
 from weightshare.content.workers import Workers, can_start, usable_cores
+from weightshare.units import MIB
 
-_DEPTH = 16  # pieces a worker has at hand, so that it need not wait for the next `drain`
+# What a worker has at hand, so that it need not wait for the next `drain`.
+_DEPTH = 16 * MIB
+_MOST = 64  # small pieces
 
 
 class Prover:
@@ -24,6 +27,7 @@ class Prover:
         """Prove pieces of `piece_length` bytes with so many processes, by default one per usable core."""
         self._piece_length = piece_length
         self._count = workers or usable_cores()
+        self._depth = max(4, min(_MOST, _DEPTH // piece_length))
         self._workers: Workers | None = None
         self._busy: list[int] = [0] * self._count
         self._waiting: deque[tuple[int, str, int, int, int]] = deque()
@@ -46,6 +50,10 @@ class Prover:
         self._waiting.clear()
         self._keys.clear()
         self._busy = [0] * self._count
+
+    def hungry(self) -> bool:
+        """Whether workers could do with more; where there is plenty, what is urgent then need not wait long."""
+        return len(self._keys) < self._count * self._depth
 
     @property
     def pending(self) -> int:
@@ -105,7 +113,7 @@ class Prover:
                 self._workers.send(worker, (self._piece_length, False))
         while self._waiting and self._workers is not None:
             worker = min(range(self._count), key=self._busy.__getitem__)
-            if self._busy[worker] >= _DEPTH:
+            if self._busy[worker] >= self._depth:
                 return
             self._workers.send(worker, ("prove", *self._waiting.popleft()))
             self._busy[worker] += 1

@@ -67,21 +67,14 @@ class Paused(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResumeSaved(Event):
-    """Resume data, ready to be written."""
+    """The engine's resume data. Nothing goes on from it, but what the engine has learnt of hashes is in it."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeFailed(Event):
-    """There is no resume data to save just now."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeRejected(Event):
-    """The resume data did not fit what is on disk; the engine checks the files instead."""
-
-    reason: str
+    """There is no resume data just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +166,6 @@ def _translate(alert: lt.alert) -> Event | None:
             return ResumeSaved(_key(alert), bytes(lt.write_resume_data_buf(alert.params)))
         case lt.save_resume_data_failed_alert():
             return ResumeFailed(_key(alert))
-        case lt.fastresume_rejected_alert():
-            return ResumeRejected(_key(alert), alert.message())
         case lt.file_error_alert():
             return FileFailed(_key(alert), alert.filename(), alert.error.value(), alert.error.message())
         case lt.torrent_error_alert():

@@ -26,15 +26,16 @@ from weightshare.swarm.alerts import (
     MetadataRefused,
     Paused,
     PieceFinished,
-    ResumeFailed,
-    ResumeSaved,
+    PieceRefused,
     TorrentFailed,
 )
+from weightshare.swarm.kept import NOTHING, Kept, Tally
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import Observation, Watch
 from weightshare.swarm.torrent import Torrent, same_files
 from weightshare.swarm.tracker_troubles import TrackerTroubles
+from weightshare.units import BLOCK
 
 _REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
@@ -68,8 +69,9 @@ class Transfer:
         self.clock = clock
         self._trackers = TrackerTroubles()
         self._reported = 0.0
-        self._wanted = 0  # bytes of the files that are fetched
-        self._before = 0  # those of them that an earlier run had brought
+        self._tally = Tally({}, NOTHING)
+        self._lengths: dict[int, int] = {}
+        self._refused: list[int] = []
 
     # ---- before the gate
 
@@ -111,12 +113,9 @@ class Transfer:
 
     # ---- after the gate
 
-    def check(self, total: int, *, thorough: bool) -> None:
-        """Wait until what an earlier run left is compared with the hashes, all of it if `thorough`."""
-        if thorough:
-            self.wait_for(Checked, "the torrent engine to look at the files", limit=None, total=total)
-            self.torrent.recheck()
-        self.wait_for(Checked, "the torrent engine to check the files", limit=None, total=total)
+    def check(self, total: int) -> None:
+        """Wait until the engine has looked at the files; it does not read them."""
+        self.wait_for(Checked, "the torrent engine to look at the files", limit=None, total=total)
 
     def fetch(
         self,
@@ -134,39 +133,57 @@ class Transfer:
             NoSpaceError, DiskError: the disk refused; resumable.
         """
         chosen = set(positions)
-        self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in chosen)
-        # What was here is counted before anybody is dialled: a small file arrives in a moment.
-        self._before = self._done()
+        pieces = PieceMap(info)
+        wanted = [p for span in pieces.spans if span.position in chosen for p in span.pieces]
+        self._lengths = {piece: pieces.byte_range(piece)[2] for piece in wanted}
+        self._tally = Tally(self._lengths, self.torrent.kept)
+        for piece in self._refused:  # while the engine looked at what was said to be here
+            self._tally.refused(piece)
         self.torrent.connect_now()
         self.torrent.open_sources(trackers, web_seeds)
         PieceLoop(self, info, positions, sink).run()
 
     def suspend(self, sink: Sink) -> bool:
-        """Stop, write out what came and hand the sink its resume data, within a bounded time; whether that worked."""
+        """Stop, write out what came and tell the sink what is not whole, in bounded time; whether that worked."""
         deadline = self.clock() + _SUSPEND_WAIT
-        # First to a halt: what came while the data is being made would lie on the disk unknown to it.
+        # First to a halt: what came meanwhile would lie on the disk unknown to anybody.
         self.torrent.pause()
-        paused = False
         while self.clock() < deadline:
             for event in self.session.events(TICK):
                 if isinstance(event, Paused):
-                    paused = True
-                    self.torrent.save_resume()
-                elif isinstance(event, ResumeSaved) and paused:
-                    sink.resume_data(event.data)
+                    here = self.torrent.pieces()
+                    sink.underway([piece for piece, have in enumerate(here) if have], self.torrent.begun())
                     return True
-                elif isinstance(event, ResumeFailed) and paused:
-                    return False
         return False
 
     def received(self) -> int:
         """File bytes taken from peers in this run, each counted as often as it came; the manifest is none of them."""
-        # What the engine counts as downloaded has a hybrid's padding in it with some peers, and not with others.
-        return max(0, self._done() - self._before) + self.torrent.status().wasted
+        return self._tally.received(self.torrent.status().wasted)
 
-    def _done(self) -> int:
-        # The engine counts the manifest too once it has everything.
-        return min(self.torrent.status().done, self._wanted)
+    def again(self, pieces: Collection[int], sink: Sink) -> None:
+        """Have the engine check pieces that it had taken for whole, and fetch what is not right; none of the others."""
+        self._flushed()
+        doubtful = {piece for piece in pieces if sink.on_disk(piece)}
+        self._tally.doubt(doubtful)
+        self._tally.lost(set(pieces) - doubtful)
+        kept = self.torrent.kept
+        withheld = set(kept.withheld).difference(pieces)
+        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
+        begun = {piece: bits for piece, bits in self.torrent.begun().items() if piece not in pieces}
+        begun |= {piece: [True] * -(-self._lengths[piece] // BLOCK) for piece in doubtful}
+        self._restart(Kept(here.difference(pieces, withheld), withheld, begun))
+
+    def offer_all(self) -> None:
+        """What was withheld has been proven: offer it to others."""
+        self._flushed()
+        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
+        self._restart(Kept(here, (), self.torrent.begun()))
+
+    def _restart(self, kept: Kept) -> None:
+        self.session.again(self.torrent, kept)
+        self.wait_for(Checked, "the torrent engine to look at the files again", limit=None)
+        self.torrent.connect_now()
+        self.torrent.reopen_sources()
 
     # ---- shared by the steps
 
@@ -183,6 +200,9 @@ class Transfer:
                     hint="The magnet names a malformed or hostile torrent; nothing of it was kept.",
                     field="info",
                 )
+            if isinstance(event, PieceRefused):
+                self._refused.append(event.piece)
+                self._tally.refused(event.piece)
             if isinstance(event, FileFailed):
                 raise _disk_error(event)
             if isinstance(event, TorrentFailed):

@@ -1,25 +1,26 @@
 """The loop that brings pieces: they finish, are flushed, become readable, are handed on and proven.
 
 Only what can be read from disk is handed on: libtorrent's `piece_finished` comes before that, so a flush is asked for
-and awaited. Resume data is saved on the way, more seldom as it grows.
+and awaited. On the way the sink is told now and then of what is not whole, should the process be killed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Phase
-from weightshare.swarm.alerts import CacheFlushed, Checked, Event, PieceFinished, ResumeFailed, ResumeSaved
+from weightshare.swarm.alerts import CacheFlushed, Event, PieceFinished
 from weightshare.swarm.states import Watch
 from weightshare.swarm.torrent import Torrent
-from weightshare.units import MIB
 
 TICK = 0.1
 _BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
+_KEEP_EVERY = 2.0
 
 
 class Sink(Protocol):
@@ -37,11 +38,17 @@ class Sink(Protocol):
     def busy(self) -> bool:
         """Whether pieces are being proven just now, so that it should be asked again soon."""
 
+    def on_disk(self, piece: int) -> bool:
+        """Whether there are bytes in the place of a piece at all."""
+
+    def doubted(self) -> bool:
+        """Whether pieces of an earlier run are still to be proven before they may be offered to others."""
+
     def proven(self) -> int:
         """Bytes proven so far."""
 
-    def resume_data(self, data: bytes) -> None:
-        """Keep this for the next run."""
+    def underway(self, finished: Collection[int], begun: Mapping[int, Sequence[bool]]) -> None:
+        """Keep for the next run which pieces are here and not proven, and the blocks of those that are not whole."""
 
 
 class Steps(Protocol):
@@ -65,10 +72,11 @@ class Steps(Protocol):
     ) -> None:
         """Let the watch see how it goes."""
 
-    def wait_for(
-        self, kind: type[Event], what: str, *, limit: float | None = ..., total: int | None = ...
-    ) -> None:
-        """Wait for one kind of event."""
+    def again(self, pieces: Collection[int], sink: Sink) -> None:
+        """Have the engine check these pieces anew."""
+
+    def offer_all(self) -> None:
+        """Offer to others what was withheld."""
 
 
 class PieceLoop:
@@ -89,8 +97,7 @@ class PieceLoop:
         self._arrived: set[int] = set()
         self._arrived_bytes = 0
         self._flush_asked = 0.0
-        self._resume_due = 0.0
-        self._resume_asked = False
+        self._keep_due = 0.0
         self._looked = 0.0
 
     def run(self) -> None:
@@ -99,14 +106,13 @@ class PieceLoop:
         self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
         clock = self._transfer.clock
         watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
-        self._resume_due = clock() + 1
         while True:
             for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
-                self._handle(event, clock())
+                self._handle(event)
             self._flush(clock())
             again = self._sink.refused()
             if again:
-                self._refetch(again)
+                self._take_up_anew(partial(self._refetch, again))
                 watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
             complete = len(self._arrived) == len(self._wanted)
             if complete and not self._finished and self._flushing is None:
@@ -114,7 +120,9 @@ class PieceLoop:
                     return
                 if watch.phase is Phase.FETCHING:
                     watch = Watch(Phase.PROVING, 0, clock())
-            self._save_resume(clock())
+            if self._torrent.kept.withheld and not self._sink.doubted() and not complete:
+                self._take_up_anew(self._transfer.offer_all)
+            self._keep(clock())
             if clock() - self._looked >= TICK:
                 self._looked = clock()
                 self._report(watch)
@@ -126,20 +134,12 @@ class PieceLoop:
                 self._arrived_bytes += self._lengths[piece]
                 self._finished.add(piece)
 
-    def _handle(self, event: Event, now: float) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, PieceFinished):
             self._take((event.piece,))
         elif isinstance(event, CacheFlushed) and self._flushing is not None:
             self._sink.readable(self._flushing)
             self._flushing = None
-        elif isinstance(event, ResumeSaved):
-            self._sink.resume_data(event.data)
-            self._resume_asked = False
-            # The hash trees of unfinished files make it 2 MB a GiB: write it more seldom as it grows.
-            self._resume_due = now + max(2.0, len(event.data) / MIB)
-        elif isinstance(event, ResumeFailed):
-            self._resume_asked = False
-            self._resume_due = now + 2
 
     def _flush(self, now: float) -> None:
         complete = len(self._arrived) == len(self._wanted)
@@ -153,19 +153,26 @@ class PieceLoop:
             self._torrent.flush()
 
     def _refetch(self, pieces: Collection[int]) -> None:
-        """The disk gave back other bytes than were written: have the engine check everything and fetch what is bad."""
+        """The disk gave back other bytes than were written: have the engine check the pieces and fetch what is bad."""
         for piece in pieces:
             if piece in self._arrived:
                 self._arrived.discard(piece)
                 self._arrived_bytes -= self._lengths[piece]
-        self._torrent.recheck()
-        self._transfer.wait_for(Checked, "the torrent engine to check the files again", limit=None)
+        self._finished.difference_update(pieces)
+        self._transfer.again(pieces, self._sink)
+
+    def _take_up_anew(self, how: Callable[[], None]) -> None:
+        """The engine forgets the torrent and is told of it again; what it had not yet said is asked for."""
+        self._finished |= self._flushing or set()
+        self._flushing = None
+        how()
         self._take(piece for piece, have in enumerate(self._torrent.pieces()) if have)
 
-    def _save_resume(self, now: float) -> None:
-        if not self._resume_asked and now >= self._resume_due and len(self._arrived) < len(self._wanted):
-            self._resume_asked = True
-            self._torrent.save_resume()
+    def _keep(self, now: float) -> None:
+        if now >= self._keep_due and len(self._arrived) < len(self._wanted):
+            self._sink.underway(self._finished | (self._flushing or set()), self._torrent.begun())
+            # To list all blocks that are under way takes its time.
+            self._keep_due = now + max(_KEEP_EVERY, 50 * (self._transfer.clock() - now))
 
     def _report(self, watch: Watch) -> None:
         if watch.phase is Phase.PROVING:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from weightshare.errors import DiskError
 from weightshare.swarm.alerts import FileFailed, TorrentFailed
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent
@@ -15,6 +14,7 @@ from weightshare.swarm.tracker_troubles import TrackerTroubles
 
 _TICK = 0.2
 _REPORT_EVERY = 1.0
+_WATCH_EVERY = 2.0
 _APART = 1.0  # seconds
 _ALL_WITHIN = 10.0  # likewise
 
@@ -51,6 +51,11 @@ class Serving:
     troubles: str = ""
 
 
+def _trusting(_name: str) -> str:
+    """Nobody watches the files."""
+    return ""
+
+
 def serve(
     session: Session,
     offers: Sequence[Offer],
@@ -59,6 +64,8 @@ def serve(
     ready: Callable[[], None],
     report: Callable[[Serving], None],
     stopped: Callable[[], bool],
+    changed: Callable[[str], str] = _trusting,
+    dropped: Callable[[str, str], None],
 ) -> Serving:
     """Serve the offers until `stopped()`.
 
@@ -69,9 +76,9 @@ def serve(
         ready: called once all of them can be fetched.
         report: called about once a second.
         stopped: asked several times a second.
-
-    Raises:
-        DiskError: a file can no longer be read; the others would go on lying about being complete, so all stop.
+        changed: asked every few seconds for each offer by name: what is wrong with its files, empty if nothing is.
+        dropped: told which offer is not served any more, and why: its files are not those that were proven, or cannot
+            be read. Once it was told of all of them, this returns.
     """
     torrents = {
         offer.name: session.add_seed(
@@ -85,38 +92,49 @@ def serve(
         for offer in offers
     }
     names = {torrent.key: name for name, torrent in torrents.items()}
+    gone = 0
+
+    def drop(name: str, why: str) -> None:
+        nonlocal gone
+        torrent = torrents.pop(name, None)
+        if torrent is not None:
+            gone += torrent.status().uploaded
+            session.remove(torrent)
+            dropped(name, why)
+
     ready()
     trackers = TrackerTroubles()
-    due = 0.0
+    due = watch = 0.0
     began = time.monotonic()
     # Transmission takes one handshake from an address at a time, and is rid of one for a torrent that it does not have
     # after a moment. The engine counts in seconds when it tries again, so a smaller distance would not last.
     apart = min(_APART, _ALL_WITHIN / max(1, len(torrents)))
-    while not stopped():
+    while torrents and not stopped():
         now = time.monotonic()
         for event in session.events(_TICK):
             trackers.hear(event)
-            if isinstance(event, FileFailed | TorrentFailed):
-                where = event.path if isinstance(event, FileFailed) else names.get(event.key, "a release")
-                raise DiskError(
-                    f"{where} can no longer be read: {event.reason}.",
-                    hint="`weightshare verify` says what is wrong with the release.",
-                    path=where,
-                )
+            if isinstance(event, FileFailed | TorrentFailed) and event.key in names:
+                where = f"{event.path} " if isinstance(event, FileFailed) else ""
+                drop(names[event.key], f"{where}can no longer be read: {event.reason}")
+        if now >= watch:
+            watch = now + _WATCH_EVERY
+            for name, why in [(name, changed(name)) for name in torrents]:
+                if why:
+                    drop(name, why)
         for number, torrent in enumerate(torrents.values()):
             if now - began >= number * apart:
                 torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
-            report(_look(torrents, trackers))
-    return _look(torrents, trackers)
+            report(_look(torrents, gone, trackers))
+    return _look(torrents, gone, trackers)
 
 
-def _look(torrents: Mapping[str, Torrent], trackers: TrackerTroubles) -> Serving:
+def _look(torrents: Mapping[str, Torrent], gone: int, trackers: TrackerTroubles) -> Serving:
     found = {name: torrent.status() for name, torrent in torrents.items()}
     return Serving(
         peers=sum(status.peers for status in found.values()),
-        uploaded=sum(status.uploaded for status in found.values()),
+        uploaded=gone + sum(status.uploaded for status in found.values()),
         up_rate=sum(status.up_rate for status in found.values()),
         by_release={name: status.peers for name, status in found.items()},
         troubles=str(trackers),

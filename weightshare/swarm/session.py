@@ -19,6 +19,7 @@ from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
 from weightshare.swarm.alerts import Event, HungUp, ListenFailed, translate
 from weightshare.swarm.capping import Capping, Given
+from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
@@ -99,7 +100,7 @@ class Session:
         params = lt.parse_magnet_uri(str(_bare(magnet)))
         params.trackers = list(allowed_trackers(self.network, magnet.trackers))
         params.flags |= lt.torrent_flags.default_dont_download
-        return self._add(params, folder, [*magnet.peers, *peers])
+        return self._attended(Torrent(self._add(params, folder), self.network, [*magnet.peers, *peers]))
 
     def add_info(
         self,
@@ -107,9 +108,8 @@ class Session:
         folder: Path,
         *,
         wanted: Collection[int] = (),
-        here: Collection[int] = (),
+        kept: Kept = NOTHING,
         fresh: bool = False,
-        resume: bytes | None = None,
         peers: Sequence[Peer] = (),
         layers: Mapping[bytes, bytes] | None = None,
     ) -> Torrent:
@@ -120,30 +120,41 @@ class Session:
             folder: where its files go.
             wanted: the files to ask for, by their place in the file tree. A connection that at first wants nothing
                 leaves its slow start and then crawls for a second, so say it here and not later.
-            here: pieces that are known to be on the disk; no others are looked for, unless there are none.
+            kept: what is on the disk; nothing else is looked for.
             fresh: nothing of these files is on the disk yet. What is there can be told by a hybrid's v1 hashes, while
                 the hashes of v2 pieces are not known before their file is on its way.
-            resume: earlier resume data.
             peers: dialled.
-            layers: all piece layers by pieces root, where a `.torrent` gave them; they need not be asked for then.
+            layers: piece layers by pieces root, as far as they are known; these need not be asked for then.
         """
-        known = b"12:piece layers" + bencode.encode(dict(layers)) if layers is not None else b""
-        params, layout = _load(b"d4:info" + info + known + b"e")
-        saved = _try_resume(resume) if resume is not None else None
-        if saved is not None and saved.ti is not None and saved.ti.info_section() == info:
-            # Of an earlier run only what it had is wanted: not that it was paused, that its disk was full, which files
-            # it asked for or whom it would not speak to.
-            saved.flags, saved.piece_priorities, saved.renamed_files = params.flags, [], {}
-            saved.peers, saved.banned_peers = [], []
-            params = saved
-        params.trackers = []
-        params.url_seeds = []
-        params.file_priorities = priorities_of(layout, wanted)
-        if here:
-            params.have_pieces = [piece in here for piece in range(layout.num_pieces())]
-        if fresh and self.network is not Network.PUBLIC:
-            params.flags |= SKIP_V1_HASHES
-        return self._add(params, folder, peers)
+        known = b"12:piece layers" + bencode.encode(dict(layers)) if layers else b""
+        document = b"d4:info" + info + known + b"e"
+
+        def add(kept: Kept) -> lt.torrent_handle:
+            params, layout = _load(document)
+            params.trackers = []
+            params.url_seeds = []
+            params.file_priorities = priorities_of(layout, wanted)
+            numbers = range(layout.num_pieces())
+            # To say what is here, even if it is nothing, spares the engine's own look at all of the files.
+            params.have_pieces = [piece in kept.here for piece in numbers]
+            params.unfinished_pieces = {piece: list(bits) for piece, bits in kept.begun.items()}
+            if kept.withheld:
+                params.piece_priorities = [0 if piece in kept.withheld else 4 for piece in numbers]
+            if fresh and self.network is not Network.PUBLIC:
+                params.flags |= SKIP_V1_HASHES
+            return self._add(params, folder)
+
+        return self._attended(Torrent(add(kept), self.network, peers, add=add, kept=kept))
+
+    def again(self, torrent: Torrent, kept: Kept) -> None:
+        """Take a torrent up anew, after its files were found to hold something else; `Checked` says when.
+
+        The engine can be told of a piece that it does not have after all in no other way, short of reading all files
+        again. Events that nobody has heard yet are lost.
+        """
+        torrent.count_up()
+        self.remove(torrent)
+        torrent.restart(kept)
 
     def add_seed(
         self,
@@ -175,9 +186,9 @@ class Session:
         params.have_pieces = [True] * layout.num_pieces()
         params.flags |= lt.torrent_flags.upload_mode
         some_folder = next(iter(locations.values())).parent
-        seed = self._add(params, some_folder, peers)
-        self._capping.serves(seed._handle, sum(layout.file_size(index) for index in indices), release)
-        return seed
+        handle = self._add(params, some_folder)
+        self._capping.serves(handle, sum(layout.file_size(index) for index in indices), release)
+        return self._attended(Torrent(handle, self.network, peers))
 
     def remove(self, torrent: Torrent) -> None:
         """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
@@ -218,7 +229,7 @@ class Session:
         _RETIRED[:] = [self._session]
         del self._session
 
-    def _add(self, params: lt.add_torrent_params, folder: Path, peers: Sequence[Peer]) -> Torrent:
+    def _add(self, params: lt.add_torrent_params, folder: Path) -> lt.torrent_handle:
         params.save_path = str(folder)
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
@@ -227,10 +238,12 @@ class Session:
         if self.network is Network.LOCAL:
             params.flags |= lt.torrent_flags.disable_lsd
         try:
-            handle = self._session.add_torrent(params)
+            return self._session.add_torrent(params)
         except RuntimeError as error:
             raise WeightshareError(f"The torrent engine refused the torrent: {error}.") from error
-        torrent = Torrent(handle, self.network, peers)
+
+    def _attended(self, torrent: Torrent) -> Torrent:
+        """The torrent, from now on told of what concerns it alone."""
         self._torrents[torrent.key] = torrent
         return torrent
 
@@ -270,11 +283,3 @@ def _load(torrent: bytes) -> tuple[lt.add_torrent_params, lt.file_storage]:
     if params.ti is None:
         raise AssertionError("a torrent that was loaded has an info dictionary")
     return params, params.ti.layout()
-
-
-def _try_resume(data: bytes) -> lt.add_torrent_params | None:
-    """Earlier resume data, or None: without it the files are checked again, which loses time and nothing else."""
-    try:
-        return lt.read_resume_data(data)
-    except RuntimeError:
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import libtorrent as lt
@@ -11,6 +11,7 @@ import libtorrent as lt
 from weightshare.errors import MetainfoError
 from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import key_of
+from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.lookup import Lookup
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
 
@@ -20,6 +21,7 @@ Peer = tuple[str, int]
 _REDIAL = 2.0
 _PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
 _USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
+_FINISHED = 3  # of libtorrent's block states: written to the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,23 @@ class TorrentStatus:
 
 
 class Torrent:
-    """A torrent in a session; `key` names it in events."""
+    """A torrent in a session; `key` names it in events, and `kept` is what it was last told of the disk."""
 
-    def __init__(self, handle: lt.torrent_handle, network: Network, peers: Sequence[Peer]) -> None:
+    def __init__(
+        self,
+        handle: lt.torrent_handle,
+        network: Network,
+        peers: Sequence[Peer],
+        *,
+        add: Callable[[Kept], lt.torrent_handle] | None = None,
+        kept: Kept = NOTHING,
+    ) -> None:
         self._handle = handle
+        self._add = add
+        self.kept = kept
+        self._wasted = 0  # before it was last taken up anew
+        self._uploaded = 0
+        self._sources: tuple[list[str], list[str]] = ([], [])
         self._network = network
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
         self._awaited: list[Peer] = []  # their names are being looked up
@@ -124,8 +139,8 @@ class Torrent:
             state=str(status.state),
             done=status.total_wanted_done,
             wanted=status.total_wanted,
-            wasted=status.total_failed_bytes + status.total_redundant_bytes,
-            uploaded=status.total_payload_upload,
+            wasted=self._wasted + status.total_failed_bytes + status.total_redundant_bytes,
+            uploaded=self._uploaded + status.total_payload_upload,
             down_rate=status.download_payload_rate,
             up_rate=status.upload_payload_rate,
             peers=status.num_peers,
@@ -140,8 +155,20 @@ class Torrent:
         return next((piece for piece in sorted(pieces) if piece < len(counts) and not counts[piece]), None)
 
     def pieces(self) -> list[bool]:
-        """Which pieces are here, by index."""
-        return list(self._handle.status(lt.torrent_handle.query_pieces).pieces)
+        """Which pieces are here, by index; those that are withheld too."""
+        here = list(self._handle.status(lt.torrent_handle.query_pieces).pieces)
+        for piece in self.kept.withheld:
+            here[piece] = True
+        return here
+
+    def begun(self) -> dict[int, list[bool]]:
+        """The pieces that are not whole, with the blocks that are on the disk."""
+        begun = {}
+        for piece in self._handle.get_download_queue():
+            bits = [block["state"] == _FINISHED for block in piece["blocks"]]
+            if any(bits):
+                begun[int(piece["piece_index"])] = bits
+        return begun
 
     def dialled(self) -> list[Peer]:
         """The connected peers that we dialled, who can be dialled again."""
@@ -158,16 +185,31 @@ class Torrent:
         """Let go of all peers and write out what came; `Paused` says when."""
         self._handle.pause()
 
-    def recheck(self) -> None:
-        """Compare all that is on disk with the hashes; `Checked` says when."""
-        self._handle.force_recheck()
+    def count_up(self) -> None:
+        """Take the engine's counts over, before it forgets the torrent."""
+        status = self.status()
+        self._wasted, self._uploaded = status.wasted, status.uploaded
+
+    def restart(self, kept: Kept) -> None:
+        """Be added anew, with other things on the disk; only for a torrent that was just removed."""
+        if self._add is None:
+            raise AssertionError("only a torrent that is fetched is taken up anew")
+        self._handle = self._add(kept)
+        self.kept = kept
+        self._dialled = 0.0
+
+    def reopen_sources(self) -> None:
+        """Add the trackers and web seeds that it had before it was taken up anew."""
+        trackers, web_seeds = self._sources
+        self._sources = ([], [])
+        self.open_sources(trackers, web_seeds)
 
     def resume_halted(self) -> None:
         """Take a torrent that stopped at a disk error up again."""
         self._handle.unset_flags(lt.torrent_flags.upload_mode)
 
     def save_resume(self) -> None:
-        """Ask for resume data; `ResumeSaved` or `ResumeFailed` brings it."""
+        """Ask for the engine's resume data; `ResumeSaved` or `ResumeFailed` brings it."""
         self._handle.save_resume_data(lt.torrent_handle.save_info_dict)
 
     def connect_now(self) -> None:
@@ -183,8 +225,10 @@ class Torrent:
         """Add trackers, and web seeds (only after the gate), as far as the network allows."""
         for url in allowed_trackers(self._network, trackers):
             self._handle.add_tracker({"url": url})
+            self._sources[0].append(url)
         for url in allowed_web_seeds(self._network, web_seeds):
             self._handle.add_url_seed(url)
+            self._sources[1].append(url)
 
 
 def same_files(info: Info, torrent: Torrent) -> None:
