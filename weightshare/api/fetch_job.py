@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from weightshare.manifest.text import quoted
 from weightshare.progress import Observer, Phase, Progress
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.session import Session
+from weightshare.swarm.states import PHASES, Machine, State
 from weightshare.swarm.torrent import Peer
 
 
@@ -44,9 +46,14 @@ class FetchJob:
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
         self._record = self._earlier()
+        self.machine = Machine(wish.timeout, time.monotonic())
 
     def already_here(self, began: float) -> Fetched | None:
         """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
+        with self._failing():
+            return self._already_here(began)
+
+    def _already_here(self, began: float) -> Fetched | None:
         record = self._record
         if record is None or not record.complete or self._wish.include or self._wish.exclude:
             return None
@@ -59,6 +66,7 @@ class FetchJob:
         ):
             return None
         self._trustee.remember(passed.decision)
+        self._enter(State.GATING, State.PLANNING, State.DONE)
         return self._result(
             passed,
             record,
@@ -70,27 +78,52 @@ class FetchJob:
 
     def run(self, session: Session, began: float) -> Fetched:
         """Fetch what is not here yet."""
+        with self._failing():
+            return self._run(session, began)
+
+    def _run(self, session: Session, began: float) -> Fetched:
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
         passed = self._gate.offline(self._record) if self._record is not None else None
         if passed is None:
-            with self._gate.live(session) as (live, transfer):
+            with self._gate.live(session, self.machine) as (live, transfer):
                 return self._bring(session, live, transfer, began)
+        self._enter(State.GATING)
         return self._bring(session, passed, None, began)
 
     def preview(self, session: Session) -> Preview:
         """What `run` would do; nothing is kept, not even a stranger's pin."""
-        record = self._record
-        passed = self._gate.offline(record) if record is not None else None
-        if passed is None:
-            with self._gate.live(session) as (live, _):
-                passed = live
-        return preview(passed, record or self._new_record(passed), self._store, self._wish)
+        with self._failing():
+            record = self._record
+            passed = self._gate.offline(record) if record is not None else None
+            if passed is None:
+                with self._gate.live(session, self.machine) as (live, _):
+                    passed = live
+            else:
+                self._enter(State.GATING)
+            self._enter(State.PLANNING)
+            seen = preview(passed, record or self._new_record(passed), self._store, self._wish)
+            self._enter(State.DONE)
+            return seen
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Whatever ends the fetch early, Ctrl-C too, is what it failed with."""
+        try:
+            yield
+        except BaseException as error:
+            self.machine.fail(error)
+            raise
+
+    def _enter(self, *states: State) -> None:
+        for state in states:
+            self.machine.enter(state, time.monotonic())
 
     # ---- after the gate
 
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
         record = self._record or self._new_record(passed)
+        self._enter(State.PLANNING)
         with self._store.lock(record), ExitStack() as stack:
             plan = plan_landing(
                 passed.info,
@@ -101,6 +134,7 @@ class FetchJob:
                 exclude=self._wish.exclude,
                 force=self._wish.force,
                 observe=self._observe,
+                reusing=lambda: self._enter(State.REUSING),
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
             self._store.keep(record, envelope=passed.decision.verified.envelope)
@@ -137,6 +171,7 @@ class FetchJob:
     ) -> int:
         """Bring the planned files; returns the file bytes taken from the swarm."""
         if not plan.spans:
+            self._enter(State.PROVING)
             return 0
         unclean = state / "running"
         thorough = unclean.exists()
@@ -161,7 +196,7 @@ class FetchJob:
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
             layers=self._target.torrent.piece_layers if self._target.torrent is not None else None,
         )
-        transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
+        transfer = Transfer(session, torrent, self.machine, observe=self._observe)
         transfer.check(plan.size, thorough=killed and not here)
         try:
             transfer.fetch(
@@ -216,7 +251,8 @@ class FetchJob:
         size = sum(span.file.size for span in plan.spans) + plan.reused
         files = len(plan.spans) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
-        self._observe(Progress(Phase.FETCHING, size, size))
+        self._enter(State.DONE)
+        self._observe(Progress(PHASES[State.DONE], size, size))
         return self._result(passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began)
 
     def _result(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -60,6 +60,7 @@ def plan_landing(
     exclude: Sequence[str],
     force: bool,
     observe: Observer,
+    reusing: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Decide what to fetch into `record.path`.
 
@@ -72,6 +73,7 @@ def plan_landing(
         exclude: globs, applied after `include`.
         force: replace files that stand in the way.
         observe: told how the look at existing files goes.
+        reusing: called before anything is taken from other releases.
 
     Raises:
         UsageError: the globs leave nothing.
@@ -85,6 +87,7 @@ def plan_landing(
     missing = tuple(span for span in spans if span.file.path not in receipts)
     # What an earlier run has begun is finished as it was begun.
     fresh = [span for span in missing if not (staging / info.name / span.file.path).exists()]
+    reusing()
     reused = reuse(fresh, info.piece_length, record, store, staging, observe=observe)
     receipts |= reused.receipts
     layers |= reused.layers

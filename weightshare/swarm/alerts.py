@@ -104,6 +104,13 @@ class TrackerFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrackerAnswered(Event):
+    """A tracker took our announcement, whether or not it knows of peers."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListenFailed(Event):
     """An address or port could not be listened on."""
 
@@ -155,7 +162,11 @@ def _translate(alert: lt.alert) -> Event | None:
         case lt.torrent_error_alert():
             return TorrentFailed(_key(alert), alert.error.message())
         case lt.tracker_error_alert():
-            return TrackerFailed(_key(alert), alert.url, alert.error_message())
+            # Its own words, or why none came.
+            words = alert.failure_reason() or alert.error.message()
+            return TrackerFailed(_key(alert), alert.url, words)
+        case lt.tracker_reply_alert():
+            return TrackerAnswered(_key(alert), alert.url)
         case _:
             return None
 

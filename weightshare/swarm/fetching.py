@@ -7,16 +7,15 @@ The steps are separate so that the caller can put the gate between them: nothing
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from weightshare.errors import DiskError, MetainfoError, NoSpaceError, WeightshareError
+from weightshare.errors import DiskError, MetainfoError, StoreError
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
-from weightshare.progress import Observer, Phase, Progress, ignore
+from weightshare.progress import Observer, ignore
 from weightshare.swarm.alerts import (
     CacheFlushed,
     Checked,
@@ -29,14 +28,18 @@ from weightshare.swarm.alerts import (
     ResumeFailed,
     ResumeSaved,
     TorrentFailed,
+    TrackerAnswered,
     TrackerFailed,
 )
+from weightshare.swarm.disk_full import DiskWait, Free, disk_error, free_space, is_full
+from weightshare.swarm.interviews import Interviews, Round
+from weightshare.swarm.looking import Looks
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
-from weightshare.swarm.session import Session
-from weightshare.swarm.states import Observation, Watch
-from weightshare.swarm.torrent import Torrent, same_files
+from weightshare.swarm.reasons import Shortage
+from weightshare.swarm.states import Machine, State
+from weightshare.swarm.torrent import same_files
+from weightshare.swarm.transport import Carrier, Engine
 
-_REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
 _SUSPEND_WAIT = 10.0
 
@@ -45,29 +48,36 @@ class Transfer:
     """One torrent on its way.
 
     Args:
-        session: where the torrent lives.
+        engine: the session that the torrent lives in.
         torrent: the torrent.
-        timeout: longest time without any progress in seconds, 0 for ever.
+        machine: the fetch's state, which every step looks after.
         observe: told several times a second how it goes.
         clock: seconds that never go back.
+        again: takes the torrent out and adds it anew, for another round of peers; None where it has its metadata.
+        free: tells the bytes that are free where a path lies.
     """
 
     def __init__(
         self,
-        session: Session,
-        torrent: Torrent,
+        engine: Engine,
+        torrent: Carrier,
+        machine: Machine,
         *,
-        timeout: float,
         observe: Observer = ignore,
         clock: Callable[[], float] = time.monotonic,
+        again: Callable[[Round], Carrier] | None = None,
+        free: Free = free_space,
     ) -> None:
-        self.session = session
         self.torrent = torrent
-        self.timeout = timeout
-        self._observe = observe
+        self.machine = machine
         self.clock = clock
-        self._troubles = ""
-        self._reported = 0.0
+        self._engine = engine
+        self._looks = Looks(engine, machine, observe)
+        self._again = again
+        self._free = free
+        self._patient = False  # whether a full disk is waited for
+        self._full: DiskWait | None = None
+        self._tries = 0
         self._wanted = 0  # bytes of the files that are fetched
         self._before = 0  # those of them that an earlier run had brought
 
@@ -80,12 +90,22 @@ class Transfer:
             NoPeersError, MetadataTimeoutError: it did not come in time.
             MetainfoError: it came and the engine cannot read it.
         """
-        watch = Watch(Phase.METADATA, self.timeout, self.clock())
+        interviews = Interviews(self.clock())
+        looked = self.clock()
         while True:
+            following = None
             for event in self.events():
                 if isinstance(event, MetadataReceived):
                     return self.torrent.info()
-            self.look(watch, done=0, total=None)
+                if isinstance(event, MetadataRefused):
+                    following = interviews.refused(self.clock(), self.torrent.dialled())
+            now = self.clock()
+            if following is None and now - looked >= TICK:
+                looked = now
+                following = interviews.look(now, self.torrent.dialled(), self.torrent.status().taken)
+            if following is not None and self._again is not None:
+                self.torrent = self._again(following)
+            self.look(done=0, total=None, liars=len(interviews.liars))
 
     def manifest(self, info: Info, folder: Path) -> bytes:
         """Fetch the manifest, and nothing else, into `folder`; returns its bytes as read from there.
@@ -94,19 +114,20 @@ class Transfer:
             MetainfoError: the engine sees other files than the raw file tree has.
             NoPeersError, StalledError: it did not come in time.
         """
+        self.machine.enter(State.GATING, self.clock())
         same_files(info, self.torrent)
         span = next(span for span in PieceMap(info).spans if span.file.path == MANIFEST_NAME)
         self.torrent.want({span.position})
         wanted = set(span.pieces)
-        watch = Watch(Phase.MANIFEST, self.timeout, self.clock())
         while wanted:
             for event in self.events():
                 if isinstance(event, PieceFinished):
                     wanted.discard(event.piece)
             if wanted:
                 status = self.torrent.status()
-                self.look(watch, done=status.done, total=status.wanted)
-        self._flushed()
+                self.look(done=status.done, total=status.wanted)
+        self.torrent.flush()
+        self.wait_for(CacheFlushed, "the disk to take what arrived")
         return (folder / info.name / MANIFEST_NAME).read_bytes()
 
     # ---- after the gate
@@ -131,8 +152,11 @@ class Transfer:
 
         Raises:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
-            NoSpaceError, DiskError: the disk refused; resumable.
+            NoSpaceError: the disk filled up, and no space was made in the time allowed; resumable.
+            DiskError: the disk refused; resumable.
         """
+        self.machine.enter(State.DOWNLOADING, self.clock())
+        self._patient = True
         chosen = set(positions)
         self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in chosen)
         # What was here is counted before anybody is dialled: a small file arrives in a moment.
@@ -148,12 +172,15 @@ class Transfer:
         self.torrent.pause()
         paused = False
         while self.clock() < deadline:
-            for event in self.session.events(TICK):
+            for event in self._engine.events(TICK):
                 if isinstance(event, Paused):
                     paused = True
                     self.torrent.save_resume()
                 elif isinstance(event, ResumeSaved) and paused:
-                    sink.resume_data(event.data)
+                    try:
+                        sink.resume_data(event.data)
+                    except StoreError:  # the same full disk, as like as not, which is told already
+                        return False
                     return True
                 elif isinstance(event, ResumeFailed) and paused:
                     return False
@@ -173,7 +200,7 @@ class Transfer:
     def events(self, timeout: float = TICK) -> list[Event]:
         """What happened to this torrent; unreadable metadata and the disk's and the engine's failures are raised."""
         self.torrent.dial(self.clock())
-        events = self.session.events(timeout)
+        events = self._engine.events(timeout)
         for event in events:
             if isinstance(event, MetadataRefused) and "info-hash" not in event.reason.lower():
                 # A wrong hash is one lying peer. The right hash over something unreadable is the release itself; the
@@ -184,77 +211,81 @@ class Transfer:
                     field="info",
                 )
             if isinstance(event, FileFailed):
-                raise _disk_error(event)
-            if isinstance(event, TorrentFailed):
+                self._disk_refused(event)
+            if isinstance(event, TorrentFailed) and self._full is None:
                 raise DiskError(
                     f"The torrent engine stopped: {event.reason}.",
                     hint="What arrived is kept: the same command resumes.",
                     path="",
                 )
-            if isinstance(event, TrackerFailed):
-                self._troubles = f"tracker: {event.reason}"
+            if isinstance(event, TrackerFailed | TrackerAnswered):
+                self._looks.tracker(event)
         return events
 
     def look(
         self,
-        watch: Watch,
         *,
         done: int,
         total: int | None,
-        missing: int | None = None,
         shown: int | None = None,
+        wanted: Collection[int] = (),
+        here: Collection[int] = (),
+        liars: int = 0,
     ) -> None:
-        """Let the watch see where the transfer stands, and tell the observer now and then."""
-        now = self.clock()
-        status = self.torrent.status()
-        note = watch.see(Observation(now, done, total, status.peers, status.seeds, missing, self._troubles))
-        if now - self._reported >= _REPORT_EVERY:
-            self._reported = now
-            self._observe(
-                Progress(
-                    watch.phase,
-                    done if shown is None else shown,
-                    total,
-                    watch.rate(),
-                    status.peers,
-                    note,
-                )
-            )
+        """Let the machine see where the transfer stands, and tell the observer now and then.
 
-    def _flushed(self) -> None:
-        self.torrent.flush()
-        self.wait_for(CacheFlushed, "the disk to take what arrived")
+        Args:
+            done: bytes here, for the wait.
+            total: bytes wanted.
+            shown: bytes here, for the observer, where that is another number.
+            wanted: the pieces that are wanted.
+            here: those of them that are here.
+            liars: peers that gave false metadata.
+
+        Raises:
+            NetworkError, NoSpaceError: patience is at its end.
+        """
+        now = self.clock()
+        full = self._space(done, total or 0, now)
+        self._looks.look(
+            self.torrent, now, done, total, shown=shown, wanted=wanted, here=here, liars=liars, full=full
+        )
 
     def wait_for(
         self, kind: type[Event], what: str, *, limit: float | None = _DISK_WAIT, total: int | None = None
     ) -> None:
         """Wait for one kind of event; `limit` in seconds, None where only our own disk is waited for."""
         began = self.clock()
-        watch = Watch(Phase.CHECKING, 0, began)
         while limit is None or self.clock() - began < limit:
             if any(isinstance(event, kind) for event in self.events()):
                 return
-            status = self.torrent.status()
-            self.look(watch, done=min(status.done, total or 0), total=total)
+            self._looks.show(self.torrent, self.clock(), min(self.torrent.status().done, total or 0), total)
         raise DiskError(
             f"Waited {limit:.0f} s for {what}.",
             hint="Is the disk very slow, or a network drive away? The same command resumes.",
             path="",
         )
 
+    # ---- a full disk
 
-def _disk_error(event: FileFailed) -> WeightshareError:
-    hint = "What arrived is kept: the same command resumes."
-    if event.code == errno.ENOSPC or "no space" in event.reason.lower():
-        return NoSpaceError(
-            f"The disk is full: {event.path or 'a file'} could not be written.",
-            hint=f"Make space. {hint}",
-            path=event.path,
-        )
-    if event.code == errno.EDQUOT:
-        return NoSpaceError(
-            f"The disk quota is used up: {event.path}.", hint=f"Make space. {hint}", path=event.path
-        )
-    return DiskError(
-        f"The disk refused {event.path or 'a file'}: {event.reason}.", hint=hint, path=event.path
-    )
+    def _disk_refused(self, event: FileFailed) -> None:
+        if not (self._patient and is_full(event)):
+            raise disk_error(event)
+        if self._full is None:  # every block that was on its way to the disk fails by itself
+            self._full = DiskWait(Path(event.path), self.clock(), self._free, self._tries)
+
+    def _space(self, done: int, total: int, now: float) -> Shortage | None:
+        """How short the disk is, None if it is not, or is not any more: the transfer goes on then."""
+        if self._full is None:
+            return None
+        shortage = self._full.shortage(max(0, total - done), now)
+        if not self._full.worth_a_try(now):
+            return shortage
+        if self._full.made():
+            self.machine.anew(done, now)
+            self._tries = 0
+        else:
+            self._tries += 1
+        self._full = None
+        self.torrent.resume_halted()
+        return None

@@ -11,10 +11,17 @@ from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
-from weightshare.progress import Phase
-from weightshare.swarm.alerts import CacheFlushed, Checked, Event, PieceFinished, ResumeFailed, ResumeSaved
-from weightshare.swarm.states import Watch
-from weightshare.swarm.torrent import Torrent
+from weightshare.swarm.alerts import (
+    CacheFlushed,
+    Checked,
+    Event,
+    FileFailed,
+    PieceFinished,
+    ResumeFailed,
+    ResumeSaved,
+)
+from weightshare.swarm.states import Machine, State
+from weightshare.swarm.transport import Carrier
 from weightshare.units import MIB
 
 TICK = 0.1
@@ -47,8 +54,8 @@ class Sink(Protocol):
 class Steps(Protocol):
     """What the loop needs of the transfer it belongs to."""
 
-    torrent: Torrent
-    timeout: float
+    torrent: Carrier
+    machine: Machine
     clock: Callable[[], float]
 
     def events(self, timeout: float = ...) -> list[Event]:
@@ -56,14 +63,14 @@ class Steps(Protocol):
 
     def look(
         self,
-        watch: Watch,
         *,
         done: int,
         total: int | None,
-        missing: int | None = ...,
         shown: int | None = ...,
+        wanted: Collection[int] = ...,
+        here: Collection[int] = ...,
     ) -> None:
-        """Let the watch see how it goes."""
+        """Let the machine see how it goes."""
 
     def wait_for(
         self, kind: type[Event], what: str, *, limit: float | None = ..., total: int | None = ...
@@ -89,6 +96,7 @@ class PieceLoop:
         self._arrived: set[int] = set()
         self._arrived_bytes = 0
         self._flush_asked = 0.0
+        self._failed = False  # a write, since what is here was last compared with what the engine has
         self._resume_due = 0.0
         self._resume_asked = False
         self._looked = 0.0
@@ -97,27 +105,26 @@ class PieceLoop:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
         here = self._torrent.pieces()
         self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
-        clock = self._transfer.clock
-        watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
+        clock, machine = self._transfer.clock, self._transfer.machine
         self._resume_due = clock() + 1
         while True:
             for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
                 self._handle(event, clock())
+            self._give_up_lost()
             self._flush(clock())
             again = self._sink.refused()
             if again:
                 self._refetch(again)
-                watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
             complete = len(self._arrived) == len(self._wanted)
             if complete and not self._finished and self._flushing is None:
+                if machine.working is State.DOWNLOADING:
+                    machine.enter(State.PROVING, clock())
                 if self._sink.settled():
                     return
-                if watch.phase is Phase.FETCHING:
-                    watch = Watch(Phase.PROVING, 0, clock())
             self._save_resume(clock())
             if clock() - self._looked >= TICK:
                 self._looked = clock()
-                self._report(watch)
+                self._report()
 
     def _take(self, pieces: Iterable[int]) -> None:
         for piece in pieces:
@@ -130,8 +137,11 @@ class PieceLoop:
         if isinstance(event, PieceFinished):
             self._take((event.piece,))
         elif isinstance(event, CacheFlushed) and self._flushing is not None:
-            self._sink.readable(self._flushing)
+            self._give_up_lost()
+            self._readable(self._flushing)
             self._flushing = None
+        elif isinstance(event, FileFailed):
+            self._failed = True
         elif isinstance(event, ResumeSaved):
             self._sink.resume_data(event.data)
             self._resume_asked = False
@@ -140,6 +150,22 @@ class PieceLoop:
         elif isinstance(event, ResumeFailed):
             self._resume_asked = False
             self._resume_due = now + 2
+
+    def _readable(self, pieces: Collection[int]) -> None:
+        """These pieces can be read from disk now: the one place where that is known."""
+        self._sink.readable(pieces)
+
+    def _give_up_lost(self) -> None:
+        """After a failed write: pieces that were here and are not, since the disk did not take them, come again."""
+        if not self._failed:
+            return
+        self._failed = False
+        here = self._torrent.pieces()
+        flushing = self._flushing or set()
+        lost = {piece for piece in self._finished | flushing if not here[piece]}
+        self._drop(lost)
+        self._finished -= lost
+        flushing -= lost
 
     def _flush(self, now: float) -> None:
         complete = len(self._arrived) == len(self._wanted)
@@ -154,30 +180,39 @@ class PieceLoop:
 
     def _refetch(self, pieces: Collection[int]) -> None:
         """The disk gave back other bytes than were written: have the engine check everything and fetch what is bad."""
+        self._drop(pieces)
+        machine = self._transfer.machine
+        if machine.working is State.PROVING:
+            machine.enter(State.DOWNLOADING, self._transfer.clock())
+        self._torrent.recheck()
+        self._transfer.wait_for(Checked, "the torrent engine to check the files again", limit=None)
+        self._take(piece for piece, have in enumerate(self._torrent.pieces()) if have)
+        machine.anew(self._moved(), self._transfer.clock())
+
+    def _drop(self, pieces: Collection[int]) -> None:
         for piece in pieces:
             if piece in self._arrived:
                 self._arrived.discard(piece)
                 self._arrived_bytes -= self._lengths[piece]
-        self._torrent.recheck()
-        self._transfer.wait_for(Checked, "the torrent engine to check the files again", limit=None)
-        self._take(piece for piece, have in enumerate(self._torrent.pieces()) if have)
 
     def _save_resume(self, now: float) -> None:
         if not self._resume_asked and now >= self._resume_due and len(self._arrived) < len(self._wanted):
             self._resume_asked = True
             self._torrent.save_resume()
 
-    def _report(self, watch: Watch) -> None:
-        if watch.phase is Phase.PROVING:
-            done = self._sink.proven()
-            self._transfer.look(watch, done=done, total=self._total)
+    def _report(self) -> None:
+        if self._transfer.machine.working is State.PROVING:
+            self._transfer.look(done=self._sink.proven(), total=self._total)
             return
-        status = self._torrent.status()
-        # Progress is counted in payload, so that a single huge piece on its way is progress too.
-        moved = max(status.done, self._arrived_bytes)
-        missing = None
-        if status.peers and not status.seeds and not watch.rate():
-            missing = self._torrent.nobody_has(self._wanted - self._arrived)
+        moved = self._moved()
         self._transfer.look(
-            watch, done=moved, total=self._total, missing=missing, shown=min(moved, self._total)
+            done=moved,
+            total=self._total,
+            shown=min(moved, self._total),
+            wanted=self._wanted,
+            here=self._arrived,
         )
+
+    def _moved(self) -> int:
+        """Bytes here. Progress is counted in payload, so that a single huge piece on its way is progress too."""
+        return max(self._torrent.status().done, self._arrived_bytes)

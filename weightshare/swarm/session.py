@@ -19,7 +19,8 @@ from weightshare.manifest.magnet import Magnet
 from weightshare.swarm.alerts import Event, ListenFailed, translate
 from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
-from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
+from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, priorities_of, real_files
+from weightshare.swarm.transport import Carrier
 
 _RETIRED: list[lt.session] = []  # see `Session.close`
 _LISTEN_WAIT = 3.0
@@ -43,6 +44,7 @@ class Session:
         self, *, network: Network, port: int | None = None, max_down: int = 0, max_up: int = 0
     ) -> None:
         self.network = network
+        self.max_down = max_down
         settings = session_settings(network, port=port, max_down=max_down, max_up=max_up)
         self._session = lt.session(cast("Any", settings))
         rules = address_filter(network)
@@ -64,12 +66,31 @@ class Session:
         """The port that is listened on."""
         return int(self._session.listen_port())
 
-    def add_magnet(self, magnet: Magnet, folder: Path, peers: Sequence[Peer] = ()) -> Torrent:
-        """Add a torrent of which only the hash is known, wanting nothing but its metadata."""
+    def add_magnet(
+        self,
+        magnet: Magnet,
+        folder: Path,
+        peers: Sequence[Peer] = (),
+        *,
+        alone: Peer | None = None,
+        avoid: Collection[Peer] = (),
+    ) -> Torrent:
+        """Add a torrent of which only the hash is known, wanting nothing but its metadata.
+
+        Args:
+            magnet: names it, its trackers and peers.
+            folder: where its files would go.
+            peers: dialled, beside the magnet's.
+            alone: dial this peer and nobody else, and ask nobody for others; `Torrent.open_up` ends that.
+            avoid: these are not dialled.
+        """
         params = lt.parse_magnet_uri(str(_bare(magnet)))
-        params.trackers = list(allowed_urls(self.network, magnet.trackers))
         params.flags |= lt.torrent_flags.default_dont_download
-        return self._add(params, folder, [*magnet.peers, *peers])
+        if alone is not None:
+            params.flags |= ALL_WAYS
+            return self._add(params, folder, [alone])
+        params.trackers = list(allowed_urls(self.network, magnet.trackers))
+        return self._add(params, folder, [peer for peer in (*magnet.peers, *peers) if peer not in avoid])
 
     def add_info(
         self,
@@ -145,9 +166,9 @@ class Session:
         some_folder = next(iter(locations.values())).parent
         return self._add(params, some_folder, peers)
 
-    def remove(self, torrent: Torrent) -> None:
+    def remove(self, torrent: Carrier) -> None:
         """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
-        if not torrent._handle.is_valid():
+        if not isinstance(torrent, Torrent) or not torrent._handle.is_valid():
             return
         self._session.remove_torrent(torrent._handle)
         deadline = time.monotonic() + 10
@@ -180,10 +201,7 @@ class Session:
         params.save_path = str(folder)
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
-        if self.network is not Network.PUBLIC:
-            params.flags |= lt.torrent_flags.disable_dht
-        if self.network is Network.LOCAL:
-            params.flags |= lt.torrent_flags.disable_lsd
+        params.flags |= closed_ways(self.network)
         try:
             handle = self._session.add_torrent(params)
         except RuntimeError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 import libtorrent as lt
 
@@ -12,31 +11,22 @@ from weightshare.errors import MetainfoError
 from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import key_of
 from weightshare.swarm.networks import Network, allowed_urls, allows_host
+from weightshare.swarm.redialling import EVERY, Redial
+from weightshare.swarm.transport import Carrier, Crowd, Peer, TorrentStatus
 
-Peer = tuple[str, int]
+__all__ = [
+    "ALL_WAYS",
+    "Peer",
+    "Torrent",
+    "TorrentStatus",
+    "closed_ways",
+    "priorities_of",
+    "real_files",
+    "same_files",
+]
 
-
-_REDIAL = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentStatus:
-    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second.
-
-    `done` and `wanted` are bytes of the wanted files; `wasted` came from peers for nothing, broken or once too often.
-    """
-
-    state: str
-    done: int
-    wanted: int
-    wasted: int
-    uploaded: int
-    down_rate: float
-    up_rate: float
-    peers: int
-    seeds: int
-    error: str
-    halted: bool
+ALL_WAYS = lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
+_HALF_OPEN = lt.peer_info.connecting | lt.peer_info.handshake
 
 
 class Torrent:
@@ -46,7 +36,9 @@ class Torrent:
         self._handle = handle
         self._network = network
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
-        self._dialled = 0.0
+        self._redial = Redial(())
+        self._looked = float("-inf")
+        self._addresses: dict[str, list[str]] = {}
         self.key = key_of(handle.info_hashes())
 
     def info(self) -> bytes:
@@ -79,15 +71,34 @@ class Torrent:
         return found
 
     def dial(self, now: float) -> None:
-        """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
-        if not self._peers or now - self._dialled < _REDIAL:
+        """Connect to the peers given by address, and to those that served us, every few seconds while they are away."""
+        if now - self._looked < EVERY:
             return
-        self._dialled = now
-        if self._handle.status().num_peers >= len(self._peers):
-            return
+        self._looked = now
+        dialled = self.dialled()
+        self._redial.give(self._away(dialled))
+        for peer in self._redial.due(now, dialled):
+            # The engine waits longer after each failure, and at last for ever; a tracker's word for a peer takes one
+            # failure back, and so does ours.
+            self._handle.connect_peer(peer, lt.peer_info.tracker)
+
+    def open_up(self, trackers: Iterable[str], peers: Sequence[Peer]) -> None:
+        """Let a torrent that was added for one peer alone find others too; `peers` are dialled while they are away."""
+        self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        self.open_sources(trackers, ())
+        known = set(self._peers)
+        self._peers += [peer for peer in peers if peer not in known and allows_host(self._network, peer[0])]
+
+    def _away(self, dialled: Collection[Peer]) -> list[Peer]:
+        """The addresses of those given peers of which no address is connected."""
+        away: list[Peer] = []
         for host, port in self._peers:
-            for address in _addresses(host, self._network):
-                self._handle.connect_peer((address, port))
+            known = self._addresses.get(host, ())
+            if any((address, port) in dialled for address in known):
+                continue
+            self._addresses[host] = _addresses(host, self._network)
+            away.extend((address, port) for address in self._addresses[host])
+        return away
 
     def status(self) -> TorrentStatus:
         """Where it stands."""
@@ -104,12 +115,29 @@ class Torrent:
             seeds=status.num_seeds,
             error=status.errc.message() if status.errc.value() else "",
             halted=bool(self._handle.flags() & lt.torrent_flags.upload_mode),
+            taken=status.total_download,
         )
 
-    def nobody_has(self, pieces: Collection[int]) -> int | None:
-        """The first of these pieces that no connected peer has, None if each has one."""
-        counts = self._handle.piece_availability()
-        return next((piece for piece in sorted(pieces) if piece < len(counts) and not counts[piece]), None)
+    def crowd(self) -> Crowd:
+        """How the connected peers treat us."""
+        useful = choking = held_back = 0
+        for peer in self._handle.get_peer_info():
+            if peer.flags & _HALF_OPEN:
+                continue
+            wanted = bool(peer.flags & lt.peer_info.interesting)
+            choked = bool(peer.flags & lt.peer_info.remote_choked)
+            useful += wanted
+            choking += wanted and choked
+            held_back += wanted and not choked and bool(peer.read_state & lt.peer_info.bw_limit)
+        return Crowd(useful, choking, held_back)
+
+    def copies(self) -> list[int]:
+        """How many connected peers have each piece, by index; empty while that is unknown."""
+        return list(self._handle.piece_availability())
+
+    def trackers(self) -> int:
+        """How many trackers are asked."""
+        return len(self._handle.trackers())
 
     def pieces(self) -> list[bool]:
         """Which pieces are here, by index."""
@@ -135,8 +163,10 @@ class Torrent:
         self._handle.force_recheck()
 
     def resume_halted(self) -> None:
-        """Take a torrent that stopped at a disk error up again."""
+        """Take a torrent that stopped at a disk error up again, whichever way the engine stopped it."""
+        self._handle.clear_error()
         self._handle.unset_flags(lt.torrent_flags.upload_mode)
+        self._handle.resume()
 
     def save_resume(self) -> None:
         """Ask for resume data; `ResumeSaved` or `ResumeFailed` brings it."""
@@ -159,7 +189,17 @@ class Torrent:
             self._handle.add_url_seed(url)
 
 
-def same_files(info: Info, torrent: Torrent) -> None:
+def closed_ways(network: Network) -> int:
+    """The ways to find peers that a network has no use for."""
+    flags = 0
+    if network is not Network.PUBLIC:
+        flags |= lt.torrent_flags.disable_dht
+    if network is Network.LOCAL:
+        flags |= lt.torrent_flags.disable_lsd
+    return flags
+
+
+def same_files(info: Info, torrent: Carrier) -> None:
     """Hold the engine's list of files against the raw file tree.
 
     libtorrent renames what it finds unsafe, and cuts names longer than 240 bytes. The gate has refused all unsafe names
