@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
+from weightshare.errors import NoSpaceError
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
 from weightshare.swarm.alerts import (
@@ -27,6 +28,7 @@ from weightshare.units import MIB
 TICK = 0.1
 _BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
+_NO_ROOM = 10.0
 
 
 class Sink(Protocol):
@@ -109,7 +111,12 @@ class PieceLoop:
         self._resume_due = clock() + 1
         while True:
             for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
-                self._handle(event, clock())
+                try:
+                    self._handle(event, clock())
+                except NoSpaceError:
+                    # What is kept for a restart is a hint. Without room for it a restart has more to look at, and the
+                    # fetch itself goes on.
+                    self._resume_asked, self._resume_due = False, clock() + _NO_ROOM
             self._give_up_lost()
             self._flush(clock())
             again = self._sink.refused()
