@@ -137,7 +137,7 @@ def test_a_disk_that_fills_up_meanwhile(published: Published, user: Path, disk: 
 def test_it_goes_on_by_itself_when_space_is_made(
     published: Published, user: Path, disk: Path, home_too: bool, form: str
 ) -> None:
-    """One fetch over a disk that fills up and is cleared: every byte right, and only what the disk refused comes twice."""
+    """One fetch over a disk that fills up and is cleared: all right, and only what the disk refused comes twice."""
     release, name = published, "acme/m7b@1"
     if form == "v2":
         more = ("--piece-length", str(PIECE), "--v2-only", "--version", f"2-{home_too}")

@@ -126,6 +126,8 @@ class Machine:
         if state in (State.STALLED, State.FAILED):
             raise ForbiddenTransitionError(f"{state} has a reason; it is not entered by name")
         if self.state is State.STALLED:
+            if state is not self._origin and state not in TRANSITIONS[self._origin]:
+                raise ForbiddenTransitionError(f"{state} may not follow {self._origin}, where it stalled")
             self._recover()
             if state is self._origin:
                 return
