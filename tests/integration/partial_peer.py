@@ -38,7 +38,7 @@ def serve(torrent: str, folder: str, port: str, lacking: str, slots: str) -> Non
         "allow_multiple_connections_per_ip": True,
     }
     session = lt.session(cast("Any", settings))
-    session.set_peer_class(_LOCAL_CLASS, {"ignore_unchoke_slots": False, "label": "here"})
+    session.set_peer_class(_LOCAL_CLASS, cast("Any", {"ignore_unchoke_slots": False, "label": "here"}))
     params = lt.load_torrent_file(torrent)
     assert params.ti is not None
     params.save_path = folder
