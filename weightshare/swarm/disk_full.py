@@ -58,44 +58,74 @@ def disk_error(event: FileFailed) -> StoreError:
     )
 
 
-class DiskWait:
-    """Waits for space; the clock and the look at the disk are passed in.
+class DiskPause:
+    """The pauses of one transfer for want of space. The clock and the look at the disk are passed in.
 
     Args:
-        path: the file that could not be written.
-        now: when that was.
         free: tells the space that is free.
-        tries: how often the disk was tried in vain already since anything was written.
+
+    Attributes:
+        patient: whether a full disk is waited for; before the gate it is not.
+        made: whether the last pause ended since space was made. Otherwise it ended as it was time to try: the file
+            system says that there is room where a quota is the limit, or where it has none for one large write.
     """
 
-    def __init__(self, path: Path, now: float, free: Free, tries: int = 0) -> None:
-        self._path = path
+    def __init__(self, free: Free) -> None:
+        self.patient = False
+        self.made = False
         self._free = free
-        self._looked = float("-inf")
+        self._path: Path | None = None
+        self._ended = False
+        self._looked = self._retry = 0.0
         self._last: Shortage | None = None
-        self._short = False
-        self._retry = now + min(_FIRST_TRY * 2**tries, _LONGEST_TRY)
+        self._short = False  # whether space was missing in this pause
+        self._tries = 0
 
-    def shortage(self, remaining: int, now: float) -> Shortage:
-        """How it stands, looked at once a second at most, when so many bytes are still to be written."""
+    @property
+    def full(self) -> bool:
+        """Whether the transfer pauses."""
+        return self._path is not None
+
+    def refused(self, event: FileFailed, now: float) -> None:
+        """The disk refused a write.
+
+        Raises:
+            NoSpaceError, DiskError: it is not waited for.
+        """
+        if not (self.patient and is_full(event)):
+            raise disk_error(event)
+        if self._path is None:  # every block that was on its way to the disk fails by itself
+            self._path = Path(event.path)
+            self._last, self._short = None, False
+            self._retry = now + min(_FIRST_TRY * 2**self._tries, _LONGEST_TRY)
+
+    def shortage(self, remaining: int, now: float) -> Shortage | None:
+        """How short the disk is, looked at once a second at most; None if it is not, or if it is time to go on.
+
+        Args:
+            remaining: bytes still to be written.
+            now: seconds.
+        """
+        if self._path is None:
+            return None
         if self._last is None or now - self._looked >= _LOOK_EVERY:
             self._looked = now
-            needed = remaining + _RESERVE
-            try:
-                found = self._free(self._path)
-            except OSError:
-                found = 0  # the folder is away too
-            self._last = Shortage(str(self._path), needed, found)
+            self._last = Shortage(str(self._path), max(0, remaining) + _RESERVE, self._room(self._path))
             self._short = self._short or bool(self._last.missing)
-        return self._last
+        if self._last.missing or not (self._short or now >= self._retry):
+            return self._last
+        self.made = self._short
+        self._tries = 0 if self.made else self._tries + 1
+        self._path, self._ended = None, True
+        return None
 
-    def made(self) -> bool:
-        """Whether space was missing, and is there now, by the last look."""
-        return self._short and self._last is not None and not self._last.missing
+    def over(self) -> bool:
+        """Whether a pause has ended since this was last asked; the engine is to go on then."""
+        ended, self._ended = self._ended, False
+        return ended
 
-    def worth_a_try(self, now: float) -> bool:
-        """Whether to go on: space was made, or the file system says that there is some and it is time to see.
-
-        It says so where a quota is the limit, or where there is room for what is left but not for one large write.
-        """
-        return self.made() or (self._last is not None and not self._last.missing and now >= self._retry)
+    def _room(self, path: Path) -> int:
+        try:
+            return self._free(path)
+        except OSError:
+            return 0  # the folder is away too

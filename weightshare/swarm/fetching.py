@@ -31,11 +31,10 @@ from weightshare.swarm.alerts import (
     TrackerAnswered,
     TrackerFailed,
 )
-from weightshare.swarm.disk_full import DiskWait, Free, disk_error, free_space, is_full
+from weightshare.swarm.disk_full import DiskPause, Free, free_space
 from weightshare.swarm.interviews import Interviews, Round
 from weightshare.swarm.looking import Looks
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
-from weightshare.swarm.reasons import Shortage
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.torrent import same_files
 from weightshare.swarm.transport import Carrier, Engine
@@ -74,10 +73,7 @@ class Transfer:
         self._engine = engine
         self._looks = Looks(engine, machine, observe)
         self._again = again
-        self._free = free
-        self._patient = False  # whether a full disk is waited for
-        self._full: DiskWait | None = None
-        self._tries = 0
+        self._disk = DiskPause(free)
         self._wanted = 0  # bytes of the files that are fetched
         self._before = 0  # those of them that an earlier run had brought
 
@@ -156,7 +152,7 @@ class Transfer:
             DiskError: the disk refused; resumable.
         """
         self.machine.enter(State.DOWNLOADING, self.clock())
-        self._patient = True
+        self._disk.patient = True
         chosen = set(positions)
         self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in chosen)
         # What was here is counted before anybody is dialled: a small file arrives in a moment.
@@ -211,8 +207,8 @@ class Transfer:
                     field="info",
                 )
             if isinstance(event, FileFailed):
-                self._disk_refused(event)
-            if isinstance(event, TorrentFailed) and self._full is None:
+                self._disk.refused(event, self.clock())
+            if isinstance(event, TorrentFailed) and not self._disk.full:
                 raise DiskError(
                     f"The torrent engine stopped: {event.reason}.",
                     hint="What arrived is kept: the same command resumes.",
@@ -246,9 +242,13 @@ class Transfer:
             NetworkError, NoSpaceError: patience is at its end.
         """
         now = self.clock()
-        full = self._space(done, total or 0, now)
+        shortage = self._disk.shortage((total or 0) - done, now)
+        if shortage is None and self._disk.over():
+            self.torrent.resume_halted()
+            if self._disk.made:
+                self.machine.anew(done, now)
         self._looks.look(
-            self.torrent, now, done, total, shown=shown, wanted=wanted, here=here, liars=liars, full=full
+            self.torrent, now, done, total, shown=shown, wanted=wanted, here=here, liars=liars, full=shortage
         )
 
     def wait_for(
@@ -265,27 +265,3 @@ class Transfer:
             hint="Is the disk very slow, or a network drive away? The same command resumes.",
             path="",
         )
-
-    # ---- a full disk
-
-    def _disk_refused(self, event: FileFailed) -> None:
-        if not (self._patient and is_full(event)):
-            raise disk_error(event)
-        if self._full is None:  # every block that was on its way to the disk fails by itself
-            self._full = DiskWait(Path(event.path), self.clock(), self._free, self._tries)
-
-    def _space(self, done: int, total: int, now: float) -> Shortage | None:
-        """How short the disk is, None if it is not, or is not any more: the transfer goes on then."""
-        if self._full is None:
-            return None
-        shortage = self._full.shortage(max(0, total - done), now)
-        if not self._full.worth_a_try(now):
-            return shortage
-        if self._full.made():
-            self.machine.anew(done, now)
-            self._tries = 0
-        else:
-            self._tries += 1
-        self._full = None
-        self.torrent.resume_halted()
-        return None
