@@ -19,13 +19,17 @@ TIMEOUT = 60.0
 
 
 class Fetch:
-    """A fetch of the swarm's one file; `heard` is each note with the second at which it was first said."""
+    """A fetch of the swarm's one file; `heard` is each note with the second at which it was first said.
+
+    `notes` is what was said, in order, and `states` likewise.
+    """
 
     def __init__(self, swarm: Swarm, *, patience: float = TIMEOUT) -> None:
         self.swarm = swarm
         self.machine = Machine(patience, swarm.now)
         self.proof = Proof()
         self.heard: dict[str, float] = {}
+        self.notes: list[str] = []
         self.states: list[State] = []
         self.shown: list[Phase] = []
         self.transfer = Transfer(
@@ -42,6 +46,8 @@ class Fetch:
         self.shown.append(progress.phase)
         if not self.states or self.states[-1] is not self.machine.state:
             self.states.append(self.machine.state)
+        if not self.notes or self.notes[-1] != progress.note:
+            self.notes.append(progress.note)
         if progress.note:
             self.heard.setdefault(progress.note, self.swarm.now)
 
@@ -135,7 +141,8 @@ def test_a_tracker_that_refuses_is_quoted_and_one_that_answers_clears_it(swarm: 
     swarm.at(30, sets(swarm, peers=1))
     fetch = Fetch(swarm)
     fetch.run()
-    assert list(fetch.heard) == ["no peers", "no peers: no tracker answers (torrent not registered)"]
+    refused = "no peers: no tracker answers (torrent not registered)"
+    assert fetch.notes == ["", "no peers", refused, "no peers", ""]
     assert fetch.machine.state is State.DONE
 
 

@@ -201,9 +201,6 @@ class Machine:
             self.reason, self.note = None, ""
 
     def _step(self, state: State) -> None:
-        allowed = TRANSITIONS[self.state]
-        if self.state is State.STALLED:
-            allowed &= {self._origin, State.FAILED}
-        if state not in allowed:
+        if state not in TRANSITIONS[self.state]:
             raise ForbiddenTransitionError(f"{state} may not follow {self.state}")
         self.state = state
