@@ -29,7 +29,7 @@ class Release:
         return next(entry for entry in self.verified.manifest.files if entry.path == path)
 
 
-def release_of(folder: Path, keys: Path, *, piece_length: int = PIECE) -> Release:
+def release_of(folder: Path, keys: Path, *, piece_length: int = PIECE, hybrid: bool = False) -> Release:
     """Hash, sign and verify a folder as it is now. `keys` is a folder for the key, made once."""
     keys.mkdir(exist_ok=True)
     if not (keys / "key").exists():
@@ -49,7 +49,7 @@ def release_of(folder: Path, keys: Path, *, piece_length: int = PIECE) -> Releas
         ),
         publisher=Publisher("acme", (key.fingerprint,)),
         model=ModelFacts("acme/model", "1", 1, "2026-01-01T00:00:00Z"),
-        torrent=TorrentFacts("model", piece_length, False),
+        torrent=TorrentFacts("model", piece_length, hybrid),
     )
     known = KnownPublishers(()).add(Pin("acme", key.fingerprint, key))
     verified = verify(sign(manifest, signer).to_bytes(), known)

@@ -25,6 +25,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "publish": Verb("publish", "Check, hash and sign a checkpoint; print its magnet link."),
         "sign": Verb("sign", "Add a signature to a manifest that a team is to sign."),
         "seed": Verb("seed", "Serve published and fetched releases to others."),
+        "limits": Verb("limits", "Show and change the limits of all that seeds and fetches here."),
     },
     "Get": {
         "fetch": Verb("fetch", "Fetch a release, its publisher proven before the first weight byte."),

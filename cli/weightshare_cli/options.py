@@ -134,6 +134,31 @@ def size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> i
         raise click.BadParameter(f"{error.message} {error.hint}", ctx, parameter) from error
 
 
+def times(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A ratio: `2` or `1.5`; a callback of options that take one.
+
+    Raises:
+        click.BadParameter: the text is no such number.
+    """
+    if value is None:
+        return None
+    try:
+        ratio = float(value)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio < float("inf"):
+        raise click.BadParameter(f"{value!r} is no ratio, such as 2 or 1.5.", ctx, parameter)
+    return ratio
+
+
+def given(ctx: click.Context, *names: str, environment: bool = True) -> dict[str, Any]:
+    """The values of these parameters that this call itself says, by flag or environment; others are left out."""
+    sources = {click.core.ParameterSource.COMMANDLINE}
+    if environment:
+        sources.add(click.core.ParameterSource.ENVIRONMENT)
+    return {name: ctx.params[name] for name in names if ctx.get_parameter_source(name) in sources}
+
+
 def addresses(
     ctx: click.Context, parameter: click.Parameter, values: Sequence[str]
 ) -> tuple[tuple[str, int], ...]:
@@ -293,6 +318,30 @@ max_up = shared(
     metavar="RATE",
     default="0",
     help_text="Cap on what goes out. 0: none.",
+)
+max_connections = shared(
+    "--max-connections",
+    setting="max-connections",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help_text="Cap on connections to peers, for a small router. 0: none.",
+)
+upload_per_day = shared(
+    "--upload-per-day",
+    setting="upload-per-day",
+    callback=size,
+    metavar="SIZE",
+    default="0",
+    help_text="Upload budget: give so much a day, then nothing until midnight. 0: none.",
+)
+ratio = shared(
+    "--ratio",
+    setting="ratio",
+    callback=times,
+    metavar="R",
+    default="0",
+    help_text="Ratio limit: give each release so many times its own size. 0: none.",
 )
 timeout = shared(
     "--timeout",

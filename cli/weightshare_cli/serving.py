@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weightshare.units import format_rate, format_size
 from weightshare_cli import output, progress
@@ -17,6 +17,7 @@ from weightshare_cli.options import Settings
 if TYPE_CHECKING:
     from weightshare.api.results import SeedStatus
     from weightshare.errors import WeightshareError
+    from weightshare.limits import Effective
 
 
 def serve(
@@ -27,15 +28,16 @@ def serve(
     network: str,
     port: int | None = None,
     peers: Sequence[tuple[str, int]] = (),
-    max_down: int = 0,
-    max_up: int = 0,
+    limits: Mapping[str, Any] | None = None,
     published: dict[str, object] | None = None,
 ) -> None:
     """Seed until Ctrl-C or SIGTERM, which is its normal end.
 
     The first line on stdout says that it listens and where, flushed at once, so that a program can wait for
-    it. With JSON the last one sums up, with what `published` holds in it.
+    it. With JSON the last one sums up, with what `published` holds in it, and in between is one for each change of the
+    limits. `limits` are those that this call says itself, by their names in `seed`.
     """
+    from weightshare.api.results import limits_json
     from weightshare.api.seeding import seed
 
     stop = threading.Event()
@@ -50,6 +52,14 @@ def serve(
             with observe.paused():
                 output.warn([f"{error.message} It is not served."])
 
+        def limited(now: Effective, resting: tuple[str, ...]) -> None:
+            if settings.json:
+                output.say_json({"event": "limits", **limits_json(now), "resting": list(resting)})
+
+        def warn(warning: str) -> None:
+            with observe.paused():
+                output.warn([warning])
+
         def status(now: SeedStatus) -> None:
             observe.status(describe(now))
 
@@ -61,13 +71,14 @@ def serve(
                 network=network,
                 port=port,
                 peers=tuple(peers),
-                max_down=max_down,
-                max_up=max_up,
                 on_listening=listening,
                 on_status=status,
                 on_left_out=left_out,
+                on_limits=limited,
+                on_warning=warn,
                 observe=observe,
                 stop=stop,
+                **(limits or {}),
             )
     if settings.json:
         output.say_json(
@@ -85,11 +96,28 @@ def serve(
 
 
 def describe(status: SeedStatus) -> str:
-    """How a seeder stands, as one line."""
-    return (
-        f"seeding   {output.count(len(status.releases), 'release')}, {output.count(status.peers, 'peer')}, "
-        f"{format_rate(status.up_rate)} up, {format_size(status.uploaded)} given"
-    )
+    """How a seeder stands, as one line: what it does, and what of that is limited, and why."""
+    parts = [
+        output.count(len(status.releases), "release"),
+        output.count(status.peers, "peer"),
+        f"{format_rate(status.up_rate)} up{_held(status.limits)}",
+        f"{format_size(status.uploaded)} given",
+    ]
+    if len(status.resting) == 1:
+        parts.append(f"{status.resting[0]} rests at ratio {status.limits.budget.ratio:g}")
+    elif status.resting:
+        parts.append(f"{len(status.resting)} releases rest at ratio {status.limits.budget.ratio:g}")
+    return f"seeding   {', '.join(parts)}"
+
+
+def _held(limits: Effective) -> str:
+    """What holds the uploads of a seeder down, in brackets; empty if nothing does."""
+    if not limits.uploads:
+        return f" (upload budget of {format_size(limits.budget.per_day)} for today used up)"
+    if not limits.max_up:
+        return ""
+    by = "by the schedule" if limits.sources.get("max_up") == "schedule" else "by you"
+    return f" (capped {by}: {format_rate(limits.max_up)})"
 
 
 def _say_listening(settings: Settings, port: int, releases: tuple[str, ...]) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.builders_checkpoints import place, tiny
+from tests.builders_checkpoints import contents, place, tiny
 from tests.builders_oms import key_files, payload_of, private_key, private_pem
 from tests.cli.helpers import result, weightshare
+from tests.integration.plain_client import fetch as fetch_plainly
 from tests.integration.releases import publish
+from tests.integration.running import seeding
 from weightshare.api.checking import verify
 from weightshare.api.cosigning import sign_manifest
 from weightshare.api.identity import new_key
@@ -211,3 +213,14 @@ def test_links_are_signed_as_the_files_they_become(home: Path, tmp_path: Path) -
     words = ("verify", str(folder), "--oms", "model.sig", "--oms-key", str(public))
     found = result(home, *words, status=4)
     assert [file["problem"] for file in found["files"] if not file["ok"]] == ["not a regular file"]
+
+
+def test_the_v1_twin_serves_every_file_from_where_it_lies(home: Path, tmp_path: Path) -> None:
+    """The signature is made last and comes late in the twin, but early in the tree."""
+    private, _ = key_files(tmp_path)
+    folder = place(tmp_path / "m", tiny() | {"tokenizer.json": b"{}", "zz/last.txt": b"the end"})
+    made = publish(home, folder, "--oms-key", str(private), "--v1-twin")
+    got = tmp_path / "got"
+    with seeding(home) as seeder:
+        fetch_plainly(made.facts["v1_twin"], str(got), seeder.peer)
+    assert contents(got / made.facts["release"].partition("/")[2].partition("@")[0]) == contents(folder)

@@ -17,6 +17,7 @@ from weightshare.manifest.metainfo import (
     build_v1_torrent,
     parse_info,
     parse_torrent,
+    v1_layout,
 )
 from weightshare.units import KIB
 
@@ -123,6 +124,16 @@ def test_a_folder_beside_a_longer_name_loads_where_libtorrents_own_does_not(tmp_
     torrent = build_torrent(build_info("rel", PIECE, ours, hybrid=True), ours)
     assert [file.path for file in parse_torrent(torrent).info.files] == ["sub/c", "sub-y", "sub.x"]
     assert lt.load_torrent_buffer(torrent).info_hashes.has_v1()
+
+
+def test_pads_of_one_size_load_and_differ_from_libtorrents_in_their_paths_alone(tmp_path: Path) -> None:
+    """libtorrent names such pads alike, and rtorrent opens no torrent that names a file twice."""
+    ours = hashed_all({name: _bytes(PIECE + 9, 21) for name in ("a", "b", "c")}, PIECE)
+    loaded = lt.load_torrent_buffer(build_torrent(build_info("rel", PIECE, ours, hybrid=True), ours))
+    assert loaded.info_hashes.has_v1()
+    assert loaded.info_hashes.has_v2()
+    pads = [entry.path for entry in v1_layout([(file.path, file.size) for file in ours], PIECE) if entry.pad]
+    assert pads == [f".pad/{PIECE - 9}", f".pad/{PIECE - 9}-2"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

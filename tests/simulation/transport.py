@@ -145,6 +145,9 @@ class Swarm:
     def engine_files(self) -> list[tuple[str, int, bytes | None]]:
         return [(f"{INFO.name}/{file.path}", file.size, file.pieces_root) for file in INFO.files]
 
+    def numbers(self) -> list[int]:
+        return list(range(len(INFO.files)))
+
     def want(self, positions: Collection[int]) -> None:
         self.told.append(f"want {sorted(positions)}")
 

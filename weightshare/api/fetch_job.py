@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.piece_reuse import PieceReuse, load_layers, save_layers
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
 from weightshare.api.results import Fetched, Preview, Received
@@ -96,15 +97,18 @@ class FetchJob:
         with self._failing():
             record = self._record
             passed = self._gate.offline(record) if record is not None else None
-            if passed is None:
-                with self._gate.live(session, self.machine) as (live, _):
-                    passed = live
-            else:
+            if passed is not None:
                 self._enter(State.GATING)
-            self._enter(State.PLANNING)
-            seen = preview(passed, record or self._new_record(passed), self._store, self._wish)
-            self._enter(State.DONE)
-            return seen
+                return self._previewed(passed, None)
+            with self._gate.live(session, self.machine) as (live, transfer):
+                return self._previewed(live, transfer)
+
+    def _previewed(self, passed: Passed, live: Transfer | None) -> Preview:
+        self._enter(State.PLANNING)
+        record = self._record or self._new_record(passed)
+        seen = preview(passed, record, self._store, self._wish, self._pieces(passed, record, live))
+        self._enter(State.DONE)
+        return seen
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -119,12 +123,16 @@ class FetchJob:
         for state in states:
             self.machine.enter(state, time.monotonic())
 
+    def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
+        return PieceReuse(passed.info, record, self._store, self._target.torrent, live)
+
     # ---- after the gate
 
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
         record = self._record or self._new_record(passed)
         self._enter(State.PLANNING)
         with self._store.lock(record), ExitStack() as stack:
+            pieces = self._pieces(passed, record, live)
             plan = plan_landing(
                 passed.info,
                 passed.decision.verified,
@@ -133,6 +141,7 @@ class FetchJob:
                 include=self._wish.include,
                 exclude=self._wish.exclude,
                 force=self._wish.force,
+                pieces=pieces,
                 observe=self._observe,
                 reusing=lambda: self._enter(State.REUSING),
             )
@@ -156,7 +165,10 @@ class FetchJob:
             if not plan.has_staged:
                 journal.forget()
             _make(plan.staging / passed.info.name)
-            swarm_bytes = self._transfer(session, passed, plan, landing, state, live)
+            taken = pieces.take(plan.found, plan.staging, landing, prover, journal, self._observe)
+            swarm_bytes = self._transfer(
+                session, passed, plan, landing, state, live, taken, pieces.all_layers
+            )
             receipts = landing.promote(record.path)
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
 
@@ -168,8 +180,10 @@ class FetchJob:
         landing: Landing,
         state: Path,
         live: Transfer | None,
+        taken: set[int],
+        layers: Mapping[bytes, bytes] | None,
     ) -> int:
-        """Bring the planned files; returns the file bytes taken from the swarm."""
+        """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
         if not plan.spans:
             self._enter(State.PROVING)
             return 0
@@ -185,16 +199,16 @@ class FetchJob:
         _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
         killed = thorough and plan.has_staged
         # A hybrid's info dictionary has the hashes of all pieces, by which the engine can check them.
-        here = landing.recover(self._looked) if killed and not passed.info.hybrid else set()
+        here = landing.recover(self._looked) if taken or (killed and not passed.info.hybrid) else set()
         torrent = session.add_info(
             passed.info.raw,
             plan.staging,
             here=here,
             wanted=[span.position for span in plan.spans],
-            fresh=not plan.has_staged,
+            fresh=not plan.has_staged and (not taken or layers is not None),
             resume=None if here else _read(state / "resume"),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers=self._target.torrent.piece_layers if self._target.torrent is not None else None,
+            layers=layers,
         )
         transfer = Transfer(session, torrent, self.machine, observe=self._observe)
         transfer.check(plan.size, thorough=killed and not here)
@@ -239,6 +253,11 @@ class FetchJob:
         torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
         done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
         self._store.keep(done, torrent=torrent)
+        if complete:
+            (state / "layers").unlink(missing_ok=True)
+        else:
+            known = {f.pieces_root or b"": layers[f.path] for f in passed.info.files if layers.get(f.path)}
+            save_layers(state, {**load_layers(state, passed.info), **known})
         staged = plan.staging / passed.info.name
         (state / "resume").unlink(missing_ok=True)
         if any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):

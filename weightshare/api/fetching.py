@@ -9,21 +9,27 @@ failure. After it, whatever happens, what arrived is kept and the same command r
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.gating import Wish
+from weightshare.api.limiting import Governor, governed
 from weightshare.api.results import Fetched, Preview
 from weightshare.api.sources import resolve
 from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home
+from weightshare.limits import Limits
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer
+
+
+def _unwarned(_: str) -> None:
+    """Nobody is warned."""
 
 
 def fetch(
@@ -39,15 +45,20 @@ def fetch(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
-    max_down: int = 0,
-    max_up: int = 0,
+    max_down: int | None = None,
+    max_up: int | None = None,
+    max_connections: int | None = None,
     timeout: float = 300.0,
     force: bool = False,
     attestations: Sequence[str | Path] = (),
     require_mirrors: int = 0,
+    on_warning: Callable[[str], None] = _unwarned,
     observe: Observer = ignore,
 ) -> Fetched:
     """Fetch a release, proving its publisher before the first weight byte and every byte before its final name.
+
+    Limits follow `config.toml` and `weightshare limits` while it runs. One that is given here beats the file, and
+    `weightshare limits` beats both; None leaves it to the file, 0 is no limit.
 
     Args:
         source: a magnet link, a v2 info-hash, a `.torrent` or signed manifest by path or URL.
@@ -61,15 +72,18 @@ def fetch(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial, again and again while they are away.
-        max_down: cap in bytes a second, 0 for none.
-        max_up: likewise.
+        max_down: limit in bytes a second on what comes in.
+        max_up: likewise, on what goes out.
+        max_connections: limit on connections to peers.
         timeout: longest time without any progress in seconds, 0 for ever.
         force: replace files that stand in the way.
         attestations: countersignatures by mirrors, to be held against this release.
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
+        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
         observe: told how it goes.
 
     Raises:
+        UsageError: `config.toml` or the file of live limits says something it cannot.
         TrustError, IntegrityError, RefusedContentError: the gate refused; nothing was kept.
         NetworkError: too little came in time; resumable.
         StoreError: the disk or another process stands in the way; resumable.
@@ -97,7 +111,12 @@ def fetch(
     whole = job.already_here(began)
     if whole is not None:
         return whole
-    with Session(network=Network(network), port=port, max_down=max_down, max_up=max_up) as session:
+    call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
+    governor = Governor(home or Home.default(), call, warn=on_warning)
+    with (
+        Session(network=Network(network), port=port, limits=governor.held.limits) as session,
+        governed(session, governor),
+    ):
         return job.run(session, began)
 
 

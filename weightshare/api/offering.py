@@ -17,7 +17,14 @@ from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import CorruptError, ReleaseNotFoundError, StoreError, UnsignedError
-from weightshare.manifest.metainfo import HashedFile, build_info, build_torrent, parse_info, parse_torrent
+from weightshare.manifest.metainfo import (
+    HashedFile,
+    build_info,
+    build_torrent,
+    parse_info,
+    parse_torrent,
+    v1_paths,
+)
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer
 from weightshare.swarm.seeding import Offer
@@ -130,11 +137,14 @@ def offer(store: Store, located: Located, observe: Observer) -> tuple[Record, li
     offers = [Offer(record.release, torrent, locations, record.trackers, record.web_seeds)]
     twin = store.folder(record) / "twin.torrent"
     if twin.exists():
-        # The twin lists the same files in the same order, with the manifest last.
-        paths = [file.path for file in info.files if file.path != MANIFEST_NAME]
-        places = {position: located.folder / path for position, path in enumerate(paths)}
-        places[len(paths)] = manifest
-        offers.append(Offer(f"{record.release} (v1)", twin.read_bytes(), places, record.trackers))
+        raw = twin.read_bytes()
+        # Its order is another one: what was made after the files were hashed comes last.
+        places = {
+            position: manifest if path == MANIFEST_NAME else located.folder / path
+            for position, path in enumerate(v1_paths(raw))
+        }
+        name, own = f"{record.release} (v1)", record.info_hash_v2
+        offers.append(Offer(name, raw, places, record.trackers, release=own))
     return record, offers
 
 

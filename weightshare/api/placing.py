@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from weightshare.api.piece_reuse import NOTHING, Found, PieceReuse
 from weightshare.api.reusing import reuse
 from weightshare.content.hashing import hash_files
+from weightshare.content.journal import Journal
 from weightshare.content.landing import clear_staging
+from weightshare.content.piece_copying import shares_blocks
 from weightshare.content.receipts import Receipt, load_receipts
-from weightshare.content.store import STAGING, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap, Span
 from weightshare.progress import Observer
 from weightshare.trust.gate import VerifiedManifest
-from weightshare.units import MIB, format_size
+from weightshare.units import BLOCK, MIB, format_size
 
 _RESERVE = 16 * MIB  # resume data, the torrent, the file system's own needs
 
@@ -35,6 +39,7 @@ class Plan:
         receipts: of the files that are in place already, proven just now or before.
         layers: their piece layers, by path.
         reused: their bytes.
+        found: pieces of the files to bring that other releases on this machine seem to have.
     """
 
     spans: tuple[Span, ...]
@@ -43,6 +48,7 @@ class Plan:
     receipts: dict[str, Receipt] = field(default_factory=dict)
     layers: dict[str, bytes] = field(default_factory=dict)
     reused: int = 0
+    found: Found = NOTHING
 
     @property
     def size(self) -> int:
@@ -59,6 +65,7 @@ def plan_landing(
     include: Sequence[str],
     exclude: Sequence[str],
     force: bool,
+    pieces: PieceReuse,
     observe: Observer,
     reusing: Callable[[], None] = lambda: None,
 ) -> Plan:
@@ -72,6 +79,7 @@ def plan_landing(
         include: globs; none means all files.
         exclude: globs, applied after `include`.
         force: replace files that stand in the way.
+        pieces: looks for single pieces of what is missing.
         observe: told how the look at existing files goes.
         reusing: called before anything is taken from other releases.
 
@@ -99,6 +107,7 @@ def plan_landing(
         receipts,
         layers,
         sum(span.file.size for span in spans if span.file.path in receipts),
+        pieces.find(missing, Journal(state / "pieces").known if has_staged else {}),
     )
     try:
         _check_space(plan, info.name, record.path)
@@ -111,7 +120,7 @@ def plan_landing(
 
 def staging_of(record: Record) -> Path:
     """Where a release's files lie until they are proven."""
-    return record.path / STAGING / record.info_hash_v2[:16]
+    return record.staging
 
 
 def chosen_spans(info: Info, release: str, include: Sequence[str], exclude: Sequence[str]) -> list[Span]:
@@ -190,6 +199,8 @@ def _check_space(plan: Plan, name: str, destination: Path) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if needed > free:
+        needed -= _shared(plan, folder)
+    if needed > free:
         raise NoSpaceError(
             f"{destination} has {format_size(free)} free, and {format_size(needed)} are needed.",
             hint="Make space, name another folder, or take fewer files with --include.",
@@ -197,6 +208,18 @@ def _check_space(plan: Plan, name: str, destination: Path) -> None:
             needed=needed,
             free=free,
         )
+
+
+def _shared(plan: Plan, folder: Path) -> int:
+    """Bytes that will need no room, because the file system lets the new files share them with those they come from."""
+    size, able = 0, dict[int, bool]()
+    for run in plan.found.runs:
+        with suppress(OSError):
+            device = run.source.path.stat().st_dev
+            if device not in able and run.source.size >= BLOCK:
+                able[device] = shares_blocks(run.source.path, folder, BLOCK)
+            size += run.size if able.get(device) else 0
+    return size
 
 
 def _allocated(path: Path) -> int:

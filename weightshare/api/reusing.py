@@ -41,15 +41,20 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a file's bytes seem to be: a release on this machine, and the file's path in it."""
+    """Where a file's bytes seem to be: a release on this machine, and the file's path and receipt in it."""
 
     record: Record
     path: str
+    receipt: Receipt
 
     @property
     def place(self) -> Path:
         """The file."""
         return self.record.path / self.path
+
+    def holds(self) -> bool:
+        """Whether nobody seems to have touched it since it was proven."""
+        return self.receipt.still_holds(self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ def _by_root(store: Store, record: Record) -> dict[str, Source]:
         if other.id != record.id:
             for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
                 if receipt.root is not None:
-                    found.setdefault(receipt.root, Source(other, path))
+                    found.setdefault(receipt.root, Source(other, path, receipt))
     return found
 
 

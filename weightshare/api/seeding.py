@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
+from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
 from weightshare.api.results import SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
 from weightshare.errors import ReleaseNotFoundError, RetiredKeyError, RevokedError, StoreLockedError
+from weightshare.limits import Effective, Limits
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.seeding import Offer, Serving, serve
@@ -26,6 +28,14 @@ def _unannounced(_port: int, _releases: tuple[str, ...]) -> None:
     """Nobody waits."""
 
 
+def _unlimited(_limits: Effective, _resting: tuple[str, ...]) -> None:
+    """Nobody minds."""
+
+
+def _unwarned(_: str) -> None:
+    """Nobody is warned."""
+
+
 def _unmentioned(error: RevokedError | RetiredKeyError) -> None:
     """Nobody is told."""
 
@@ -38,15 +48,24 @@ def seed(
     network: str = Network.PUBLIC,
     port: int | None = None,
     peers: Sequence[Peer] = (),
-    max_down: int = 0,
-    max_up: int = 0,
+    max_down: int | None = None,
+    max_up: int | None = None,
+    max_connections: int | None = None,
+    upload_per_day: int | None = None,
+    ratio: float | None = None,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
     on_status: Callable[[SeedStatus], None] = _silent,
     on_left_out: Callable[[RevokedError | RetiredKeyError], None] = _unmentioned,
+    on_limits: Callable[[Effective, tuple[str, ...]], None] = _unlimited,
+    on_warning: Callable[[str], None] = _unwarned,
     observe: Observer = ignore,
     stop: threading.Event | None = None,
 ) -> SeedStatus:
     """Serve releases until `stop` is set or Ctrl-C.
+
+    Limits follow `config.toml` and `weightshare limits` while it runs. One that is given here beats the file, and
+    `weightshare limits` beats both; None leaves it to the file, 0 is no limit. Over its upload budget it stays in the
+    swarm and gives nothing until midnight; a release over its ratio leaves the swarm until the ratio is raised.
 
     Args:
         releases: names, info-hashes or folders; none means everything complete in the store.
@@ -55,12 +74,17 @@ def seed(
         network: `public`, `lan` or `local`.
         port: where to listen.
         peers: addresses to dial.
-        max_down: cap in bytes a second, 0 for none.
-        max_up: likewise.
+        max_down: limit in bytes a second on what comes in.
+        max_up: likewise, on what goes out.
+        max_connections: limit on connections to peers.
+        upload_per_day: bytes that may be given from midnight to midnight, by all of this home together.
+        ratio: times its own size that each release may be given.
         on_listening: told the port and the releases once they can be fetched.
         on_status: told about once a second how it goes.
         on_left_out: told why a release is not served that its publisher does not stand by any more, when everything
             is to be served; one that is named is refused instead.
+        on_limits: told when limits come to hold, change, or end uploads: what holds, and the releases over their ratio.
+        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
         observe: told how hashing goes, where a receipt no longer matches.
         stop: ends it.
 
@@ -69,6 +93,7 @@ def seed(
         CorruptError: a release is not what was signed; none is served then.
         RevokedError, RetiredKeyError: the publisher does not stand by a release that was named, or by any.
         ListenError: the port cannot be listened on.
+        UsageError: `config.toml` or the file of live limits says something it cannot.
     """
     home = home or Home.default()
     store = Store(home)
@@ -81,6 +106,7 @@ def seed(
             release="",
         )
     offers: dict[str, Offer] = {}
+    known: dict[str, str] = {}  # releases by v2 info-hash
     stopped = stop or threading.Event()
     with ExitStack() as stack:
         left_out: list[RevokedError | RetiredKeyError] = []
@@ -96,16 +122,35 @@ def seed(
             record, found = offer(store, located, observe)
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
+            known[record.info_hash_v2] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
-        session = stack.enter_context(
-            Session(network=Network(network), port=port, max_down=max_down, max_up=max_up)
+        call = Limits(max_down, max_up, max_connections, upload_per_day, ratio)
+
+        def resting(held: Held) -> tuple[str, ...]:
+            return tuple(known.get(release, release) for release in held.resting)
+
+        governor = Governor(
+            home, call, changed=lambda held: on_limits(held.limits, resting(held)), warn=on_warning
         )
+        session = stack.enter_context(
+            Session(network=Network(network), port=port, limits=governor.held.limits)
+        )
+        stack.enter_context(governed(session, governor))
         listening = session.port
         served = tuple(offers)
 
-        def report(now: Serving) -> None:
-            on_status(_status(listening, served, now))
+        def status(now: Serving) -> SeedStatus:
+            return SeedStatus(
+                port=listening,
+                releases=served,
+                peers=now.peers,
+                up_rate=now.up_rate,
+                uploaded=now.uploaded,
+                peers_by_release=tuple(now.by_release.items()),
+                limits=governor.held.limits,
+                resting=resting(governor.held),
+            )
 
         last = Serving(0, 0, 0.0)
         try:
@@ -114,26 +159,15 @@ def seed(
                 tuple(offers.values()),
                 peers=peers,
                 ready=lambda: on_listening(listening, served),
-                report=report,
+                report=lambda now: on_status(status(now)),
                 stopped=stopped.is_set,
             )
         except KeyboardInterrupt:
             stopped.set()
-        return _status(listening, served, last)
+        return status(last)
 
 
 def _everything(store: Store) -> tuple[str, ...]:
     """One name for each complete release; a release that lies in two places is served from one."""
     found = {record.info_hash_v2: record for record in store.records() if record.complete}
     return tuple(found)
-
-
-def _status(port: int, releases: tuple[str, ...], now: Serving) -> SeedStatus:
-    return SeedStatus(
-        port=port,
-        releases=releases,
-        peers=now.peers,
-        up_rate=now.up_rate,
-        uploaded=now.uploaded,
-        peers_by_release=tuple(now.by_release.items()),
-    )

@@ -41,6 +41,9 @@ class Landing:
         prover: reads pieces back and hashes them.
         keep_resume: writes the engine's resume data.
         journal: records what was read back, and knows what an earlier run had.
+
+    Attributes:
+        distrust: called with a file whose pieces are not the signed file, before they are looked at again.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Landing:
         self._prover = prover
         self._keep_resume = keep_resume
         self._journal = journal
+        self.distrust: Callable[[Span], None] = lambda _: None
         self._layers = {span.position: bytearray(HASH_SIZE * span.count) for span in spans}
         self._open = {span.position: set(span.pieces) for span in spans if span.count}
         self._spans = {span.position: span for span in spans}
@@ -212,6 +216,7 @@ class Landing:
                 hint="The disk or memory is failing, or another program writes there. Nothing got its final name.",
                 path=str(self._path(span)),
             )
+        self.distrust(span)
         self._open[span.position] = set(span.pieces)
         self._proven_bytes -= span.file.size
         return span.pieces

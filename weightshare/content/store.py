@@ -4,6 +4,8 @@
       keys/                 signing keys, OpenSSH format
       known_publishers      whom this user trusts
       config.toml           defaults for options
+      limits.toml           what `limits` set, over all else
+      given.json            what was given, by day and by release
       gate/                 manifests that have not passed the gate; empty otherwise
       models/ORG/MODEL/V/   where `fetch` puts files when no folder is named
       releases/<id>/        one folder a release and place:
@@ -11,6 +13,7 @@
         weightshare.json      the signed manifest, as it came
         release.torrent       with piece layers, once the release is whole
         receipts.json         which file was proven when
+        layers                piece hashes, until they are in release.torrent
         resume, running       state of a fetch under way
 
 A release that lies in two places has two records. Records are claims about the disk, not proof: bytes count only with a
@@ -74,6 +77,11 @@ class Home:
     def config(self) -> Path:
         """Defaults for options."""
         return self.path / "config.toml"
+
+    @property
+    def limits(self) -> Path:
+        """Limits that hold over all else, at once; see `weightshare limits`."""
+        return self.path / "limits.toml"
 
     @property
     def models(self) -> Path:
@@ -153,6 +161,11 @@ class Record:
         """Names the record's folder."""
         place = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
         return f"{self.info_hash_v2[:40]}-{place}"
+
+    @property
+    def staging(self) -> Path:
+        """Where its files lie until they are proven: on the same file system."""
+        return self.path / STAGING / self.info_hash_v2[:16]
 
     def finished(self) -> Record:
         """The same, complete."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightshare.content.hashing import FileHashes, hash_each
+from weightshare.content.padding import is_pad, pads_of
 from weightshare.content.walk import hub_blobs
 from weightshare.errors import CheckpointError, CorruptError
 from weightshare.manifest import merkle
@@ -65,7 +66,7 @@ def check_folder(
             but for those of a Hub cache's snapshot into its own blobs.
         workers: processes; by default one per usable core.
         observe: told how far it is.
-        extras: also report files that nobody signed.
+        extras: also report files that nobody signed, other than the pads that some clients write out.
 
     Returns:
         A report for each file of the manifest, in its order, then one for each extra file.
@@ -100,7 +101,12 @@ def check_folder(
     found = [reports[entry.path] for entry in entries]
     if extras:
         signed = {entry.path for entry in entries}
-        found += [FileReport(path, False, "extra") for path in sorted(_files(real)) if path not in signed]
+        pads = pads_of(manifest)
+        found += [
+            FileReport(path, False, "extra")
+            for path in sorted(_files(real))
+            if path not in signed and not (path in pads and is_pad(real / path, pads[path]))
+        ]
     return found
 
 

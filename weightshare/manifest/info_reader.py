@@ -11,6 +11,7 @@ accepted, since libtorrent writes one by default.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from weightshare.errors import MetainfoError, UnsafePathError
@@ -147,7 +148,7 @@ def _v1_entry(entry: object, index: int) -> V1File:
     _same_in_utf8(entry, b"path", parts, f"{where}.path.utf-8")
     path = "/".join(_part(part, where) for part in parts)
     pad = entry.get(b"attr") == b"p"
-    if pad and path != f"{PAD_FOLDER}/{size}":
+    if pad and not re.fullmatch(rf"{re.escape(PAD_FOLDER)}/{size}(-[1-9][0-9]{{0,6}})?", path, re.ASCII):
         raise _error(f"{where}.path", f"a pad file of {size} bytes is named {PAD_FOLDER}/{size}")
     return V1File(path, size, pad)
 

@@ -1,12 +1,14 @@
 """Writes the info dictionary to the byte: the same files give the info-hash that libtorrent gives them.
 
-Two things are ours. The v1 list of a hybrid follows the order of the v2 tree, as BEP 52 demands; libtorrent
-orders it by plain path and then refuses its own torrent where `sub-x` stands beside `sub/x`. And no pad
-follows the last file, since a pad is there to align the file after it (BEP 47).
+Three things are ours. The v1 list of a hybrid follows the order of the v2 tree, as BEP 52 demands; libtorrent
+orders it by plain path and then refuses its own torrent where `sub-x` stands beside `sub/x`. No pad follows the
+last file, since a pad is there to align the file after it (BEP 47). And no two pads have one path: rtorrent does not
+open a torrent that names a file twice, and shards of equal size want pads of equal size.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -129,15 +131,22 @@ def build_info(
 def v1_layout(files: Sequence[tuple[str, int]], piece_length: int) -> list[V1File]:
     """The v1 list of a hybrid: the files in the given order, and a pad before each that needs one."""
     layout: list[V1File] = []
+    pads: Counter[int] = Counter()
     offset = 0
     for path, size in files:
         short = -offset % piece_length
         if size and short:
-            layout.append(V1File(f"{PAD_FOLDER}/{short}", short, pad=True))
+            pads[short] += 1
+            layout.append(V1File(pad_path(short, pads[short]), short, pad=True))
             offset += short
         layout.append(V1File(path, size))
         offset += size
     return layout
+
+
+def pad_path(size: int, serial: int = 1) -> str:
+    """The path of a pad of so many bytes: `.pad/N` as BEP 47 recommends, for the next of that size `.pad/N-2`."""
+    return f"{PAD_FOLDER}/{size}" + (f"-{serial}" if serial > 1 else "")
 
 
 def _v1_pieces(ordered: Sequence[HashedFile], piece_length: int) -> bytes:

@@ -62,6 +62,19 @@ def file_root_from_leaves(leaves: Sequence[bytes]) -> bytes:
     return root_of(leaves)
 
 
+def widen(root: bytes, *, level: int, to: int) -> bytes:
+    """The root of a wider tree that holds nothing more: its left half is the given one, over and over.
+
+    Args:
+        root: of a tree of `2**level` leaves.
+        level: its height.
+        to: the height wanted.
+    """
+    for height in range(level, to):
+        root = hashlib.sha256(root + pad_hash(height)).digest()
+    return root
+
+
 def leaves_of(data: bytes | bytearray | memoryview) -> list[bytes]:
     """The leaves of some bytes that start on a block boundary."""
     view = memoryview(data)

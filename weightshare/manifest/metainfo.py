@@ -15,7 +15,7 @@ from weightshare.manifest.info_writer import (
     tree_order,
     v1_layout,
 )
-from weightshare.manifest.torrent import Torrent, build_torrent, build_v1_torrent, parse_torrent
+from weightshare.manifest.torrent import Torrent, build_torrent, build_v1_torrent, parse_torrent, v1_paths
 
 __all__ = [
     "MAX_PIECE_LENGTH",
@@ -34,4 +34,5 @@ __all__ = [
     "parse_torrent",
     "tree_order",
     "v1_layout",
+    "v1_paths",
 ]

@@ -6,7 +6,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from weightshare.manifest import bencode
 from weightshare.manifest.metainfo import Info, TreeFile
+from weightshare.units import MAX_INFO
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,12 @@ class PieceMap:
         span = self.span_of(piece)
         offset = (piece - span.first) * self.piece_length
         return span, offset, min(self.piece_length, span.file.size - offset)
+
+
+def v1_hashes(info: Info) -> bytes:
+    """The SHA-1 of every piece (20 bytes each) of a hybrid, a short one filled with zeros (BEP 47); none if v2-only."""
+    if not info.hybrid:
+        return b""
+    found = bencode.decode(info.raw, limit=MAX_INFO, what="info dictionary")
+    hashes = found.get(b"pieces") if isinstance(found, dict) else None
+    return hashes if isinstance(hashes, bytes) else b""

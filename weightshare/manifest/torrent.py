@@ -107,6 +107,24 @@ def build_v1_torrent(
     return bencode.encode(document)
 
 
+def v1_paths(raw: bytes) -> tuple[str, ...]:
+    """The paths that a plain v1 torrent of ours lists, in its order; only for what `build_v1_torrent` wrote.
+
+    Raises:
+        MetainfoError: it is none.
+        UnsafePathError: a path breaks a rule.
+    """
+    document = bencode.decode(raw, limit=MAX_TORRENT, what="torrent file")
+    try:
+        info = document[b"info"]  # type: ignore[index]
+        name = info[b"name"].decode()
+        paths = tuple(b"/".join(file[b"path"]).decode() for file in info[b"files"])
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
+        raise _error("info", "a v1 torrent of several files is expected") from None
+    check_names(name, paths, hybrid=False)
+    return paths
+
+
 def parse_torrent(raw: bytes, *, allow_missing_layers: bool = False) -> Torrent:
     """Read a `.torrent` of unknown origin.
 

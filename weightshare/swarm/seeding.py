@@ -14,6 +14,8 @@ from weightshare.swarm.torrent import Peer, Torrent
 
 _TICK = 0.2
 _REPORT_EVERY = 1.0
+_APART = 1.0  # seconds
+_ALL_WITHIN = 10.0  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Offer:
         locations: where each file lies, by its place in the file tree.
         trackers: where to announce, as far as the network allows.
         web_seeds: likewise.
+        release: the v2 info-hash in hex that uploads are counted for; the torrent's own where it is empty.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Offer:
     locations: Mapping[int, Path]
     trackers: tuple[str, ...] = ()
     web_seeds: tuple[str, ...] = ()
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def serve(
     Args:
         session: where to serve them.
         offers: what to serve.
-        peers: dialled, again and again while they are away.
+        peers: dialled for one offer after the other, again and again while they are away.
         ready: called once all of them can be fetched.
         report: called about once a second.
         stopped: asked several times a second.
@@ -69,13 +73,22 @@ def serve(
     """
     torrents = {
         offer.name: session.add_seed(
-            offer.torrent, offer.locations, trackers=offer.trackers, web_seeds=offer.web_seeds, peers=peers
+            offer.torrent,
+            offer.locations,
+            trackers=offer.trackers,
+            web_seeds=offer.web_seeds,
+            peers=peers,
+            release=offer.release,
         )
         for offer in offers
     }
     names = {torrent.key: name for name, torrent in torrents.items()}
     ready()
     due = 0.0
+    began = time.monotonic()
+    # Transmission takes one handshake from an address at a time, and is rid of one for a torrent that it does not have
+    # after a moment. The engine counts in seconds when it tries again, so a smaller distance would not last.
+    apart = min(_APART, _ALL_WITHIN / max(1, len(torrents)))
     while not stopped():
         now = time.monotonic()
         for event in session.events(_TICK):
@@ -86,8 +99,9 @@ def serve(
                     hint="`weightshare verify` says what is wrong with the release.",
                     path=where,
                 )
-        for torrent in torrents.values():
-            torrent.dial(now)
+        for number, torrent in enumerate(torrents.values()):
+            if now - began >= number * apart:
+                torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
             report(_look(torrents))

@@ -6,7 +6,7 @@ A session listens from its first moment, speaks only to whom its network allows,
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -14,9 +14,11 @@ from typing import Any, cast
 import libtorrent as lt
 
 from weightshare.errors import ListenError, MetainfoError, WeightshareError
+from weightshare.limits import Effective
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
 from weightshare.swarm.alerts import Event, ListenFailed, translate
+from weightshare.swarm.capping import Capping, Given
 from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, priorities_of, real_files
@@ -33,20 +35,18 @@ class Session:
     Args:
         network: how far it may reach.
         port: where to listen; None for the network's default.
-        max_down: cap in bytes a second over all torrents, 0 for none.
-        max_up: likewise.
+        limits: what it may use from its first moment on; `limit` changes that.
 
     Raises:
         ListenError: nothing can be listened on.
     """
 
-    def __init__(
-        self, *, network: Network, port: int | None = None, max_down: int = 0, max_up: int = 0
-    ) -> None:
+    def __init__(self, *, network: Network, port: int | None = None, limits: Effective | None = None) -> None:
         self.network = network
-        self.max_down = max_down
-        settings = session_settings(network, port=port, max_down=max_down, max_up=max_up)
-        self._session = lt.session(cast("Any", settings))
+        self.limits = limits or Effective()
+        self._capping = Capping(session_settings(network, port=port))
+        self._session = lt.session(cast("Any", self._capping.settings | self._capping.of(self.limits)))
+        self._chores: list[Callable[[], None]] = []
         rules = address_filter(network)
         if rules is not None:
             self._session.set_ip_filter(rules)
@@ -65,6 +65,31 @@ class Session:
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._session.listen_port())
+
+    @property
+    def max_down(self) -> int:
+        """The cap on what comes in, bytes a second; 0 for none."""
+        return self.limits.max_down
+
+    def limit(self, limits: Effective) -> None:
+        """Have other limits hold from now on: rates and connections within a second, an end of uploads likewise."""
+        changed = self._capping.changed(limits)
+        self.limits = limits
+        if changed:
+            self._session.apply_settings(cast("Any", changed))
+
+    def attend(self, chore: Callable[[], None]) -> None:
+        """Have this called whenever `events` is asked for, so several times a second while anything goes on."""
+        self._chores.append(chore)
+
+    def given(self) -> dict[str, Given]:
+        """File bytes given by this session, by release; torrents that were removed are counted in."""
+        self._capping.count(self._session.get_torrents())
+        return self._capping.given()
+
+    def rest(self, releases: Collection[str]) -> None:
+        """Take no part in the swarms of these releases, and in those of all others."""
+        self._capping.rest(self._session.get_torrents(), releases)
 
     def add_magnet(
         self,
@@ -144,6 +169,7 @@ class Session:
         trackers: Iterable[str] = (),
         web_seeds: Iterable[str] = (),
         peers: Sequence[Peer] = (),
+        release: str = "",
     ) -> Torrent:
         """Serve files that are already proven, from where they lie, opened for reading only.
 
@@ -153,6 +179,7 @@ class Session:
             trackers: announced to as far as the network allows.
             web_seeds: likewise.
             peers: dialled.
+            release: the v2 info-hash in hex that it counts for, where the torrent has none: a v1 twin.
         """
         params, layout = _load(torrent)
         indices = list(real_files(layout))
@@ -164,12 +191,16 @@ class Session:
         params.have_pieces = [True] * layout.num_pieces()
         params.flags |= lt.torrent_flags.upload_mode
         some_folder = next(iter(locations.values())).parent
-        return self._add(params, some_folder, peers)
+        seed = self._add(params, some_folder, peers)
+        self._capping.serves(seed._handle, sum(layout.file_size(index) for index in indices), release)
+        return seed
 
     def remove(self, torrent: Carrier) -> None:
         """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
         if not isinstance(torrent, Torrent) or not torrent._handle.is_valid():
             return
+        if torrent._handle in self._session.get_torrents():
+            self._capping.gone(torrent._handle)
         self._session.remove_torrent(torrent._handle)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -179,6 +210,8 @@ class Session:
 
     def events(self, timeout: float) -> list[Event]:
         """What happened, waiting at most `timeout` seconds for something to."""
+        for chore in self._chores:
+            chore()
         if self._early:
             early, self._early = self._early, []
             return early

@@ -40,16 +40,12 @@ def listen_interfaces(network: Network, port: int | None) -> str:
     return f"0.0.0.0:{number},[::]:{number}"
 
 
-def session_settings(
-    network: Network, *, port: int | None = None, max_down: int = 0, max_up: int = 0
-) -> dict[str, object]:
+def session_settings(network: Network, *, port: int | None = None) -> dict[str, object]:
     """Settings for one session.
 
     Args:
         network: how far it may reach.
         port: the port to listen on, or None for the default of the network.
-        max_down: cap in bytes a second, 0 for none.
-        max_up: likewise.
     """
     public = network is Network.PUBLIC
     return {
@@ -79,10 +75,8 @@ def session_settings(
         "max_failcount": 20,
         "peer_connect_timeout": 7,
         "allow_multiple_connections_per_ip": network is not Network.PUBLIC,
-        # The caps bind on loopback and on a LAN too.
+        # The limits (`capping`) bind on loopback and on a LAN too.
         "ignore_limits_on_local_network": False,
-        "download_rate_limit": max_down,
-        "upload_rate_limit": max_up,
         "unchoke_slots_limit": -1,
         # Half a second of latency at each change of what is wanted becomes a tenth.
         "tick_interval": 100,

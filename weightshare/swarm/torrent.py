@@ -60,6 +60,10 @@ class Torrent:
             )
         return found
 
+    def numbers(self) -> list[int]:
+        """The engine's number of each file, in the order of the file tree."""
+        return list(real_files(self._metadata().layout()))
+
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files, by their place in the file tree."""
         self._handle.prioritize_files(priorities_of(self._metadata().layout(), positions))

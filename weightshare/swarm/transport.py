@@ -49,9 +49,11 @@ class Crowd:
 
 
 class Engine(Protocol):
-    """A session, as far as a fetch needs it. `max_down` is the cap in bytes a second, 0 for none."""
+    """A session, as far as a fetch needs it."""
 
-    max_down: int
+    @property
+    def max_down(self) -> int:
+        """The cap on what comes in, bytes a second; 0 for none."""
 
     def events(self, timeout: float) -> list[Event]:
         """What happened, waiting at most `timeout` seconds for something to."""
@@ -65,6 +67,9 @@ class Carrier(Protocol):
 
     def engine_files(self) -> list[tuple[str, int, bytes | None]]:
         """The engine's own list of files."""
+
+    def numbers(self) -> list[int]:
+        """The engine's numbers of files."""
 
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files."""

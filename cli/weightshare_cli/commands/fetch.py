@@ -15,7 +15,7 @@ from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, Preview, StrangerInfo
+    from weightshare.api.results import Fetched, Preview, PreviewedFile, StrangerInfo
 
 
 @click.command(
@@ -80,11 +80,12 @@ if TYPE_CHECKING:
 @options.port
 @options.max_down
 @options.max_up
+@options.max_connections
 @options.timeout
 @options.common
-@click.pass_obj
+@click.pass_context
 def command(
-    settings: Settings,
+    ctx: click.Context,
     source: str,
     directory: Path | None,
     trust: tuple[str, ...],
@@ -100,6 +101,7 @@ def command(
     port: int | None,
     max_down: int,
     max_up: int,
+    max_connections: int,
     timeout: float,
 ) -> None:
     """Fetch SOURCE into the store, or into DIR, and print the folder's path.
@@ -113,6 +115,7 @@ def command(
     """
     from weightshare.api import fetching
 
+    settings = ctx.ensure_object(Settings)
     with given(source) as source, progress.reporter(settings) as observe:
         asking = can_ask(settings)
 
@@ -140,7 +143,13 @@ def command(
             observe.stop()
             _show_preview(preview, settings)
             return
-        fetched = fetching.fetch(source, directory, max_down=max_down, max_up=max_up, force=force, **how)
+
+        def warn(warning: str) -> None:
+            with observe.paused():
+                output.warn([warning])
+
+        limits = options.given(ctx, "max_down", "max_up", "max_connections")
+        fetched = fetching.fetch(source, directory, force=force, on_warning=warn, **limits, **how)
     if settings.json:
         output.say_json(fetched.to_json())
         return
@@ -154,10 +163,21 @@ def _show_preview(preview: Preview, settings: Settings) -> None:
     output.warn(preview.warnings)
     output.say(f"{preview.release} by {output.who(preview.publisher, preview.publisher_name)}")
     output.table(
-        [(format_size(file.size), file.source, file.path) for file in preview.files], right=(0,), indent="  "
+        [(format_size(file.size), _origin(file), file.path) for file in preview.files],
+        right=(0,),
+        indent="  ",
     )
     output.say(f"{format_size(preview.from_peers)} of {format_size(preview.bytes)} from peers")
     output.say(f"into {preview.path}")
+
+
+def _origin(file: PreviewedFile) -> str:
+    """Where a file would come from, and how much of it from elsewhere."""
+    parts = [f"{format_size(size)} of {release}" for release, size in file.pieces.items()]
+    if not parts:
+        return file.source
+    rest = [f"{format_size(file.from_peers)} {file.source}"] if file.from_peers else []
+    return " + ".join([*rest, *parts])
 
 
 def _show(fetched: Fetched, settings: Settings) -> None:

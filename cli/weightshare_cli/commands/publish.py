@@ -291,7 +291,8 @@ def command(
     if keep_seeding:
         from weightshare_cli.serving import serve
 
-        serve(settings, (made.release,), network=network, port=port, max_up=max_up, published=made.to_json())
+        limits = options.given(click.get_current_context(), "max_up")
+        serve(settings, (made.release,), network=network, port=port, limits=limits, published=made.to_json())
 
 
 def _check_call(directory: Path | None, name: str | None, *, prepare: bool, finish: Path | None) -> None:

@@ -16,6 +16,10 @@ from weightshare_cli.serving import serve
     examples=[
         ("serve everything on this machine", "weightshare seed"),
         ("serve one release, at 12 MiB a second at most", "weightshare seed acme/m7b --max-up 12M"),
+        (
+            "not more than 50 GiB a day, and each release twice over",
+            "weightshare seed --upload-per-day 50G --ratio 2",
+        ),
         ("on a fixed port, as a router's forwarding wants it", "weightshare seed --port 6881"),
     ],
 )
@@ -26,10 +30,13 @@ from weightshare_cli.serving import serve
 @options.peers
 @options.max_down
 @options.max_up
+@options.max_connections
+@options.upload_per_day
+@options.ratio
 @options.common
-@click.pass_obj
+@click.pass_context
 def command(
-    settings: Settings,
+    ctx: click.Context,
     releases: tuple[str, ...],
     trust: tuple[str, ...],
     network: str,
@@ -37,18 +44,22 @@ def command(
     peers: tuple[tuple[str, int], ...],
     max_down: int,
     max_up: int,
+    max_connections: int,
+    upload_per_day: int,
+    ratio: float,
 ) -> None:
     """Serve releases from where they lie, until Ctrl-C. Without a name: every release on this machine.
 
     Files are opened for reading only. Whatever changed since it was last proven is proven again first.
+
+    Limits can be changed while it runs, with weightshare limits or in config.toml.
     """
     serve(
-        settings,
+        ctx.ensure_object(Settings),
         releases,
         trust=trust,
         network=network,
         port=port,
         peers=peers,
-        max_down=max_down,
-        max_up=max_up,
+        limits=options.given(ctx, "max_down", "max_up", "max_connections", "upload_per_day", "ratio"),
     )

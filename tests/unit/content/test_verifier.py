@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders_load import PIECE, Release, flip, release_of
 from tests.unit.content.reference_digests import some_bytes
+from weightshare.content.padding import pads_of
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import CorruptError
 from weightshare.progress import Phase, Progress
@@ -121,6 +122,23 @@ def test_missing_and_extra_files(release: Release) -> None:
     extra = {".hidden": ("extra", ()), "new/one.py": ("extra", ())}
     assert problems(release) == {**missing, **extra}
     assert problems(release, extras=False) == missing
+
+
+def test_pads_that_another_client_wrote_are_not_extra(release: Release) -> None:
+    """rtorrent writes a hybrid's pads out, and needs them there to seed; nothing else may hide in their folder."""
+    assert pads_of(release.verified) == {}
+    release = release_of(release.folder, release.folder.parent / "keys", hybrid=True)
+    pads = pads_of(release.verified)
+    assert len(pads) > 1
+    (release.folder / ".pad").mkdir()
+    for path, size in pads.items():
+        (release.folder / path).write_bytes(bytes(size))
+    assert problems(release) == {}
+    full, other = list(pads)[:2]
+    (release.folder / full).write_bytes(bytes(pads[full] - 1) + b"x")
+    (release.folder / other).write_bytes(bytes(pads[other] + 1))
+    (release.folder / ".pad/1234567").write_bytes(b"")
+    assert problems(release) == dict.fromkeys((full, other, ".pad/1234567"), ("extra", ()))
 
 
 def test_the_manifest_and_our_own_files_are_not_extra(release: Release) -> None:

@@ -99,6 +99,32 @@ def test_pads_stand_before_the_next_file_with_bytes_and_only_in_the_v1_list() ->
     assert not any(file.path.startswith(".pad") for file in info.files)
 
 
+def test_pads_of_one_size_have_paths_of_their_own() -> None:
+    """Shards of equal size want equal pads, and rtorrent opens no torrent that names a file twice."""
+    files = {f"shard-{number}": bytes([number]) * (PIECE - 5) for number in range(4)}
+    raw = _info(files=files)
+    assert _pads(raw) == [b".pad/5", b".pad/5-2", b".pad/5-3"]
+    _parse(raw)
+    for entry in raw[b"files"]:
+        if entry.get(b"attr") == b"p":
+            entry[b"path"] = [b".pad", b"5"]  # as libtorrent names them
+    assert _pads(raw) == [b".pad/5"] * 3
+    _parse(raw)
+
+
+@pytest.mark.parametrize("name", [b"5-", b"5-02", b"5-x", b"5-2.py", b"6", b"05", b"5\n"])
+def test_a_pad_has_no_other_name(name: bytes) -> None:
+    raw = _info(files={f"shard-{number}": bytes([number]) * (PIECE - 5) for number in range(2)})
+    (pad,) = (entry for entry in raw[b"files"] if entry.get(b"attr") == b"p")
+    pad[b"path"] = [b".pad", name]
+    with pytest.raises((MetainfoError, UnsafePathError)):
+        _parse(raw)
+
+
+def _pads(info: dict[bytes, Any]) -> list[bytes]:
+    return [b"/".join(entry[b"path"]) for entry in info[b"files"] if entry.get(b"attr") == b"p"]
+
+
 UNSAFE: dict[str, Change] = {
     "parent": _put([b".."]),
     "parent below": _put([b"sub", b".."]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from weightshare.api.results.fetching import Fetched, Preview, PreviewedFile, Received, StrangerInfo
 from weightshare.api.results.inspecting import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
+from weightshare.api.results.limits import GivenRelease, LimitsShown, limits_json
 from weightshare.api.results.publishing import Prepared, Published, Tally
 from weightshare.api.results.running import Ran
 from weightshare.api.results.verifying import FileVerdict, MirrorVouch, OmsFacts, Verified
@@ -15,9 +16,11 @@ from weightshare.api.results.verifying import FileVerdict, MirrorVouch, OmsFacts
 __all__ = [
     "Fetched",
     "FileVerdict",
+    "GivenRelease",
     "Inspected",
     "InspectedFile",
     "InspectedTensor",
+    "LimitsShown",
     "ListedRelease",
     "MirrorVouch",
     "OmsFacts",
@@ -32,4 +35,5 @@ __all__ = [
     "StrangerInfo",
     "Tally",
     "Verified",
+    "limits_json",
 ]

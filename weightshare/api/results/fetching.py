@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,11 +79,19 @@ class PreviewedFile:
         size: bytes.
         source: `peers`; `begun` by an earlier fetch; `here`, proven before; `in the way`, a file that would be
             looked at; or the release on this machine that has it.
+        pieces: bytes of single pieces that other releases on this machine have, by release; the rest comes from
+            where `source` says.
     """
 
     path: str
     size: int
     source: str
+    pieces: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def from_peers(self) -> int:
+        """Bytes that would come from peers."""
+        return self.size - sum(self.pieces.values()) if self.source in ("peers", "begun") else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +107,8 @@ class Preview:
 
     @property
     def from_peers(self) -> int:
-        """Bytes that would come from peers, those of files that an earlier fetch began counted whole."""
-        return sum(file.size for file in self.files if file.source in ("peers", "begun"))
+        """Bytes that would come from peers, at most: what an earlier fetch brought of a file is not counted off."""
+        return sum(file.from_peers for file in self.files)
 
     @property
     def bytes(self) -> int:
@@ -116,6 +125,15 @@ class Preview:
             "dry_run": True,
             "bytes": self.bytes,
             "from_peers": self.from_peers,
-            "files": [{"path": f.path, "size": f.size, "from": f.source} for f in self.files],
+            "files": [
+                {
+                    "path": f.path,
+                    "size": f.size,
+                    "from": f.source,
+                    "from_peers": f.from_peers,
+                    "pieces": dict(f.pieces),
+                }
+                for f in self.files
+            ],
             "warnings": list(self.warnings),
         }

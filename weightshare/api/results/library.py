@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from weightshare.limits import Effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class SeedStatus:
-    """How a running seeder stands: one line for a person, one object for a program."""
+    """How a running seeder stands: one line for a person, one object for a program.
+
+    `limits` is what holds for it now, `resting` the releases that were given as often as their ratio allows.
+    """
 
     port: int
     releases: tuple[str, ...]
@@ -66,3 +71,5 @@ class SeedStatus:
     up_rate: float
     uploaded: int
     peers_by_release: tuple[tuple[str, int], ...] = ()
+    limits: Effective = field(default_factory=Effective)
+    resting: tuple[str, ...] = ()
