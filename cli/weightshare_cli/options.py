@@ -383,7 +383,8 @@ timeout = shared(
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     default=300.0,
-    help_text="Give up (exit 5) after so long without any progress. 0 waits for ever. Default 300.",
+    help_text="Give up after so long without any progress (exit 5; 6 if the disk stays full). 0 waits for ever. "
+    "Default 300.",
 )
 require_mirrors = click.option(
     "--require-mirrors",

@@ -74,7 +74,7 @@ class Victim:
         words += [word for port in ports for word in ("--peer", f"127.0.0.1:{port}")]
         words += ["--timeout", str(timeout), *more, *(["--json"] if json else [])]
         began = time.monotonic()
-        done = weightshare(self.root / "home", *words, more={"TMPDIR": str(self.temporary)}, limit=60)
+        done = weightshare(self.root / "home", *words, more={"TMPDIR": str(self.temporary)}, limit=90)
         return Outcome(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
     def refuses_file(self, bait: Bait, file: bytes = b"") -> IntegrityError:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from tests.attacks.arena import Arena, Outcome
-from tests.attacks.forge import Release
+from tests.attacks.forge import Release, release
+from tests.attacks.metadata_peer import MetadataPeer
+from tests.integration.waiting import until
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.units import MAX_INFO, MIB
+from weightshare.units import KIB, MAX_INFO, MIB
 
 DEPTH = 100_000
 PATIENCE = 2.0
@@ -150,6 +154,68 @@ def test_metadata_of_a_size_that_is_not_believed(arena: Arena, honest: Release) 
     assert {index for key, index in arena.peer.asked if key == bait.v2_hash[:20]} <= {0}, (
         "it asks for no more"
     )
+
+
+@pytest.fixture
+def liars() -> Iterator[list[MetadataPeer]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(MetadataPeer()) for _ in range(6)]
+
+
+@pytest.fixture(scope="module")
+def wide() -> Release:
+    """A release whose metadata takes several messages, which may come from several peers."""
+    return release(contents={f"part-{number:04}.json": b"%d" % number for number in range(400)})
+
+
+def _taken_among(
+    arena: Arena, told: Release, liars: list[MetadataPeer], lie: bytes, *, named_size: int | None = None
+) -> None:
+    bait = told.bait()
+    assert arena.seeder.serve(bait)
+    for liar in liars:
+        liar.tell(bait.v2_hash, lie, named_size=named_size)
+    ports = [*(liar.port for liar in liars), arena.seeder.port]
+    outcome = arena.victim.fetch(bait.magnet(), "--include", min(told.contents), ports=ports, timeout=40)
+    assert outcome.code == 0, outcome
+    assert outcome.seconds < 30
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_one_honest_peer_is_found_among_liars(
+    arena: Arena, honest: Release, liars: list[MetadataPeer], count: int
+) -> None:
+    """They answer first, and again: a small liar is always quicker than a real client."""
+    _taken_among(arena, honest, liars[:count], honest.bait().info.replace(b"tiny", b"evil"))
+
+
+def test_an_honest_peer_that_comes_later_is_heard(arena: Arena, liars: list[MetadataPeer]) -> None:
+    """The engine asks the same peer first again and again; whoever comes after the first lie may never be asked."""
+    bait = release(summary="served later").bait()
+    for liar in liars:
+        liar.tell(bait.v2_hash, bait.info.replace(b"tiny", b"evil"))
+    ports = [*(liar.port for liar in liars), arena.seeder.port]
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(arena.victim.fetch, bait.magnet(), ports=ports, timeout=60)
+        until(lambda: fetching.done() or any(liar.asked for liar in liars), "a lie")
+        assert arena.seeder.serve(bait)
+        outcome = fetching.result()
+    assert outcome.code == 0, outcome
+
+
+def test_lies_are_not_mixed_into_the_truth(arena: Arena, wide: Release, liars: list[MetadataPeer]) -> None:
+    """With several messages, each may come from another peer, and one that is false spoils all."""
+    info = wide.bait().info
+    assert len(info) > 32 * KIB
+    _taken_among(arena, wide, liars, info[:-500] + b"x" * 400 + info[-100:])
+
+
+def test_a_false_size_does_not_shut_out_the_truth(
+    arena: Arena, wide: Release, liars: list[MetadataPeer]
+) -> None:
+    """The size that the latest peer names is the one the engine goes by; honest ones then count as mistaken."""
+    info = wide.bait().info
+    _taken_among(arena, wide, liars, b"", named_size=len(info) + 16 * KIB)
 
 
 # ---- links

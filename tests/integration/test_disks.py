@@ -90,36 +90,72 @@ def test_refused_before_the_download_when_it_cannot_fit(published: Published, us
         assert seeder.stop()["uploaded"] < published.size + MIB
 
 
+def caught(running: Running, folder: Path, disk: Path) -> Path:
+    """Fill the disk once some pieces are on it, and wait until the fetch says so; what fills it."""
+    until(lambda: taken(folder) > 2 * MIB or running.status is not None, "some pieces", within=60)
+    ballast = fill(disk)
+    until(lambda: "the disk is full" in running.err() or running.status is not None, "the reason", within=30)
+    assert running.status is None, (running.out(), running.err())
+    return ballast
+
+
 @pytest.mark.parametrize("home_too", [False, True], ids=["files on it", "home on it too"])
 def test_a_disk_that_fills_up_meanwhile(published: Published, user: Path, disk: Path, home_too: bool) -> None:
+    """It waits, gives up when its patience ends, and loses nothing."""
     home = ("--home", str(disk / "home")) if home_too else ()
-    words = (*published.trust, *home, "--max-down", str(6 * MIB), "--json", "--timeout", "60")
+    words = (*published.trust, *home, "--max-down", str(6 * MIB), "--json", "--timeout")
     with seeding(published.home) as seeder:
         fetching = ("fetch", published.magnet, str(disk / "out"), "--peer", seeder.peer, *words)
-        with Running(user, *fetching) as running:
-            until(
-                lambda: taken(disk / "out") > 2 * MIB or running.status is not None, "some pieces", within=60
-            )
-            ballast = fill(disk)
+        with Running(user, *fetching, "6") as running:
+            ballast = caught(running, disk / "out", disk)
             failed = running.result(6)
         assert failed["error"] == "no_space"
+        assert failed["reason"] == "disk_full"
+        assert "Waited" in failed["message"]
         assert "the same command resumes" in failed["hint"]
+        assert failed["free"] < MIB < failed["needed"] <= published.size + MIB
         assert not any((disk / "out" / path).exists() for path in FILES)
 
         # Still full: refused at once, and what came is kept.
         staged = Disk(disk / "out", FILES, PIECE)
         staged.look()
-        with Running(user, *fetching) as running:
-            assert running.result(6)["error"] == "no_space"
+        with Running(user, *fetching, "60") as running:
+            assert running.result(6, within=30)["error"] == "no_space"
         staged.look()
         assert staged.bytes() > MIB
 
         ballast.unlink()
-        with Running(user, *fetching) as running:
+        with Running(user, *fetching, "60") as running:
             received = running.result()["received"]
         assert received["reused"] >= staged.bytes()
         assert received["swarm"] + received["reused"] == published.size
         assert_whole(disk / "out", published)
+
+
+@pytest.mark.parametrize("home_too", [False, True], ids=["files on it", "home on it too"])
+@pytest.mark.parametrize("form", ["hybrid", "v2"])
+def test_it_goes_on_by_itself_when_space_is_made(
+    published: Published, user: Path, disk: Path, home_too: bool, form: str
+) -> None:
+    """One fetch over a disk that fills up and is cleared: all right, and only what the disk refused comes twice."""
+    release, name = published, "acme/m7b@1"
+    if form == "v2":
+        more = ("--piece-length", str(PIECE), "--v2-only", "--version", f"2-{home_too}")
+        release, name = publish(published.home, published.folder, *more), f"acme/m7b@2-{home_too}"
+    home = ("--home", str(disk / "home")) if home_too else ()
+    words = (*release.trust, *home, "--max-down", str(6 * MIB), "--json", "--timeout", "60")
+    with seeding(release.home, name) as seeder:
+        fetching = ("fetch", release.magnet, str(disk / "out"), "--peer", seeder.peer, *words)
+        staged = Disk(disk / "out", FILES, PIECE)
+        with Running(user, *fetching) as running:
+            ballast = caught(running, disk / "out", disk)
+            staged.look()
+            here = staged.bytes()
+            ballast.unlink()
+            received = running.result()["received"]
+    assert received["reused"] == 0
+    assert release.size <= received["swarm"] <= 2 * release.size - here
+    assert_whole(disk / "out", release)
 
 
 def taken(folder: Path) -> int:

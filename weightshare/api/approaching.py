@@ -9,8 +9,10 @@ from weightshare.api.sources import Target
 from weightshare.manifest.metainfo import Info
 from weightshare.progress import Observer
 from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.interviews import Round
 from weightshare.swarm.session import Session
-from weightshare.swarm.torrent import Peer
+from weightshare.swarm.states import Machine
+from weightshare.swarm.torrent import Peer, Torrent
 from weightshare.trust import gate
 
 
@@ -20,7 +22,7 @@ def begin(
     scratch: Path,
     peers: Sequence[Peer],
     *,
-    timeout: float,
+    machine: Machine,
     observe: Observer,
 ) -> Transfer:
     """Add the target to the session, wanting no file of it yet.
@@ -28,22 +30,36 @@ def begin(
     Raises:
         MetainfoError: the `.torrent` that the source gave is not the one that is meant, or breaks the format.
     """
-    if target.torrent is None:
-        torrent = session.add_magnet(target.magnet, scratch, peers)
-    else:
+    if target.torrent is not None:
         gate.check_info(target.torrent.info.raw, target.v2_hash)
         torrent = session.add_info(target.torrent.info.raw, scratch, peers=(*target.magnet.peers, *peers))
         torrent.open_sources(target.magnet.trackers, ())
-    return Transfer(session, torrent, timeout=timeout, observe=observe)
+        return Transfer(session, torrent, machine, observe=observe)
+    torrent = session.add_magnet(target.magnet, scratch, peers)
+
+    def again(following: Round) -> Torrent:
+        nonlocal torrent
+        session.remove(torrent)
+        torrent = session.add_magnet(
+            target.magnet, scratch, peers, alone=following.alone, avoid=following.avoid
+        )
+        return torrent
+
+    return Transfer(session, torrent, machine, observe=observe, again=again)
 
 
-def before_the_gate(transfer: Transfer, target: Target, scratch: Path) -> tuple[Info, bytes]:
+def before_the_gate(
+    transfer: Transfer, target: Target, scratch: Path, peers: Sequence[Peer]
+) -> tuple[Info, bytes]:
     """The info dictionary, checked, and the manifest's bytes, not yet believed.
 
     Raises:
         NetworkError: they did not come in time.
         MetainfoError, UnsafePathError, UnsignedError: the info dictionary breaks a rule of the gate.
     """
-    raw = target.torrent.info.raw if target.torrent is not None else transfer.metadata()
-    info = gate.check_info(raw, target.v2_hash)
+    if target.torrent is not None:
+        info = gate.check_info(target.torrent.info.raw, target.v2_hash)
+    else:
+        info = gate.check_info(transfer.metadata(), target.v2_hash)
+        transfer.torrent.open_up(target.magnet.trackers, [*target.magnet.peers, *peers])
     return info, transfer.manifest(info, scratch)

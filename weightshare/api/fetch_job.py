@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,10 +29,11 @@ from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, lone_
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
 from weightshare.manifest.text import quoted
-from weightshare.progress import Observer, Phase, Progress
+from weightshare.progress import Observer, Progress
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.kept import Kept
 from weightshare.swarm.session import Session
+from weightshare.swarm.states import PHASES, Machine, State
 from weightshare.swarm.torrent import Peer
 
 
@@ -48,9 +49,14 @@ class FetchJob:
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
         self._record = self._earlier()
+        self.machine = Machine(wish.timeout, time.monotonic())
 
     def already_here(self, began: float) -> Fetched | None:
         """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
+        with self._failing():
+            return self._already_here(began)
+
+    def _already_here(self, began: float) -> Fetched | None:
         record = self._record
         if record is None or not record.complete or self._wish.include or self._wish.exclude:
             return None
@@ -63,6 +69,7 @@ class FetchJob:
         ):
             return None
         self._trustee.remember(passed.decision)
+        self._enter(State.GATING, State.PLANNING, State.DONE)
         return self._result(
             passed,
             record,
@@ -74,24 +81,49 @@ class FetchJob:
 
     def run(self, session: Session, began: float) -> Fetched:
         """Fetch what is not here yet."""
+        with self._failing():
+            return self._run(session, began)
+
+    def _run(self, session: Session, began: float) -> Fetched:
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
         passed = self._gate.offline(self._record) if self._record is not None else None
         if passed is None:
-            with self._gate.live(session) as (live, transfer):
+            with self._gate.live(session, self.machine) as (live, transfer):
                 return self._bring(session, live, transfer, began)
+        self._enter(State.GATING)
         return self._bring(session, passed, None, began)
 
     def preview(self, session: Session) -> Preview:
         """What `run` would do; nothing is kept, not even a stranger's pin."""
-        record = self._record
-        passed = self._gate.offline(record) if record is not None else None
-        if passed is None:
-            with self._gate.live(session) as (live, transfer):
-                record = record or self._new_record(live)
-                return preview(live, record, self._store, self._wish, self._pieces(live, record, transfer))
-        record = record or self._new_record(passed)
-        return preview(passed, record, self._store, self._wish, self._pieces(passed, record, None))
+        with self._failing():
+            record = self._record
+            passed = self._gate.offline(record) if record is not None else None
+            if passed is not None:
+                self._enter(State.GATING)
+                return self._previewed(passed, None)
+            with self._gate.live(session, self.machine) as (live, transfer):
+                return self._previewed(live, transfer)
+
+    def _previewed(self, passed: Passed, live: Transfer | None) -> Preview:
+        self._enter(State.PLANNING)
+        record = self._record or self._new_record(passed)
+        seen = preview(passed, record, self._store, self._wish, self._pieces(passed, record, live))
+        self._enter(State.DONE)
+        return seen
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Whatever ends the fetch early, Ctrl-C too, is what it failed with."""
+        try:
+            yield
+        except BaseException as error:
+            self.machine.fail(error)
+            raise
+
+    def _enter(self, *states: State) -> None:
+        for state in states:
+            self.machine.enter(state, time.monotonic())
 
     def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
         return PieceReuse(passed.info, record, self._store, self._target.torrent, live)
@@ -100,6 +132,7 @@ class FetchJob:
 
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
         record = self._record or self._new_record(passed)
+        self._enter(State.PLANNING)
         with self._store.lock(record), ExitStack() as stack:
             pieces = self._pieces(passed, record, live)
             plan = plan_landing(
@@ -112,6 +145,7 @@ class FetchJob:
                 force=self._wish.force,
                 pieces=pieces,
                 observe=self._observe,
+                reusing=lambda: self._enter(State.REUSING),
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
             self._store.keep(record, envelope=passed.decision.verified.envelope)
@@ -153,6 +187,7 @@ class FetchJob:
     ) -> int:
         """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
         if not plan.spans:
+            self._enter(State.PROVING)
             return 0
         # A connection that has idled at the gate has left its slow start and would crawl for a second: begin anew,
         # with the peers that were found.
@@ -171,7 +206,7 @@ class FetchJob:
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
             layers={**landing.known_layers(), **(layers or {})},
         )
-        transfer = Transfer(session, torrent, timeout=self._wish.timeout, observe=self._observe)
+        transfer = Transfer(session, torrent, self.machine, observe=self._observe)
         transfer.check(plan.size)
         try:
             transfer.fetch(
@@ -224,7 +259,8 @@ class FetchJob:
         size = sum(span.file.size for span in plan.spans) + plan.reused
         files = len(plan.spans) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
-        self._observe(Progress(Phase.FETCHING, size, size))
+        self._enter(State.DONE)
+        self._observe(Progress(PHASES[State.DONE], size, size))
         return self._result(passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began)
 
     def _result(

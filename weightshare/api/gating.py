@@ -20,6 +20,7 @@ from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.session import Session
+from weightshare.swarm.states import Machine
 from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
 
@@ -82,7 +83,7 @@ class Gate:
         return self._pass(gate.check_info(info, self._target.v2_hash), envelope)
 
     @contextmanager
-    def live(self, session: Session) -> Iterator[tuple[Passed, Transfer]]:
+    def live(self, session: Session, machine: Machine) -> Iterator[tuple[Passed, Transfer]]:
         """Metadata and manifest from the swarm, into a scratch folder that does not outlive a failure."""
         with ExitStack() as stack:
             scratch = stack.enter_context(self._home.scratch())
@@ -91,11 +92,11 @@ class Gate:
                 self._target,
                 scratch,
                 self._wish.peers,
-                timeout=self._wish.timeout,
+                machine=machine,
                 observe=self._observe,
             )
-            stack.callback(session.remove, transfer.torrent)
-            info, envelope = before_the_gate(transfer, self._target, scratch)
+            stack.callback(lambda: session.remove(transfer.torrent))
+            info, envelope = before_the_gate(transfer, self._target, scratch, self._wish.peers)
             yield self._pass(info, envelope), transfer
 
     def _pass(self, info: Info, envelope: bytes) -> Passed:

@@ -6,6 +6,7 @@ out is what `inspect` is for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from weightshare.manifest.model import Manifest
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
+from weightshare.swarm.states import Machine
 from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
 from weightshare.trust.gate import Examined
@@ -112,8 +114,9 @@ def _from_swarm(
     observe: Observer,
 ) -> tuple[Info, bytes]:
     with home.scratch() as scratch:
-        transfer = begin(session, target, scratch, peers, timeout=timeout, observe=observe)
-        info, envelope = before_the_gate(transfer, target, scratch)
+        machine = Machine(timeout, time.monotonic())
+        transfer = begin(session, target, scratch, peers, machine=machine, observe=observe)
+        info, envelope = before_the_gate(transfer, target, scratch, peers)
         session.remove(transfer.torrent)
         return info, envelope
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -67,6 +67,7 @@ def plan_landing(
     force: bool,
     pieces: PieceReuse,
     observe: Observer,
+    reusing: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Decide what to fetch into `record.path`.
 
@@ -80,6 +81,7 @@ def plan_landing(
         force: replace files that stand in the way.
         pieces: looks for single pieces of what is missing.
         observe: told how the look at existing files goes.
+        reusing: called before anything is taken from other releases.
 
     Raises:
         UsageError: the globs leave nothing.
@@ -93,6 +95,7 @@ def plan_landing(
     missing = tuple(span for span in spans if span.file.path not in receipts)
     # What an earlier run has begun is finished as it was begun.
     fresh = [span for span in missing if not (staging / info.name / span.file.path).exists()]
+    reusing()
     reused = reuse(fresh, info.piece_length, record, store, staging, observe=observe)
     receipts |= reused.receipts
     layers |= reused.layers

@@ -116,7 +116,7 @@ class HungUp(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrackerReplied(Event):
-    """A tracker took the announce."""
+    """A tracker took our announcement, whether or not it knows of peers."""
 
     url: str
 

@@ -7,16 +7,15 @@ The steps are separate so that the caller can put the gate between them: nothing
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from weightshare.errors import DiskError, MetainfoError, NoSpaceError, WeightshareError
+from weightshare.errors import DiskError, MetainfoError
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
-from weightshare.progress import Observer, Phase, Progress, ignore
+from weightshare.progress import Observer, ignore
 from weightshare.swarm.alerts import (
     CacheFlushed,
     Checked,
@@ -29,15 +28,16 @@ from weightshare.swarm.alerts import (
     PieceRefused,
     TorrentFailed,
 )
+from weightshare.swarm.disk_full import DiskPause, Free, free_space
+from weightshare.swarm.interviews import Interviews, Round
 from weightshare.swarm.kept import NOTHING, Kept, Tally
+from weightshare.swarm.looking import Looks
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
-from weightshare.swarm.session import Session
-from weightshare.swarm.states import Observation, Watch
-from weightshare.swarm.torrent import Torrent, same_files
-from weightshare.swarm.tracker_troubles import TrackerTroubles
+from weightshare.swarm.states import Machine, State
+from weightshare.swarm.torrent import same_files
+from weightshare.swarm.transport import Carrier, Engine
 from weightshare.units import BLOCK
 
-_REPORT_EVERY = 0.2
 _DISK_WAIT = 60.0
 _SUSPEND_WAIT = 10.0
 
@@ -46,29 +46,33 @@ class Transfer:
     """One torrent on its way.
 
     Args:
-        session: where the torrent lives.
+        engine: the session that the torrent lives in.
         torrent: the torrent.
-        timeout: longest time without any progress in seconds, 0 for ever.
+        machine: the fetch's state, which every step looks after.
         observe: told several times a second how it goes.
         clock: seconds that never go back.
+        again: takes the torrent out and adds it anew, for another round of peers; None where it has its metadata.
+        free: tells the bytes that are free where a path lies.
     """
 
     def __init__(
         self,
-        session: Session,
-        torrent: Torrent,
+        engine: Engine,
+        torrent: Carrier,
+        machine: Machine,
         *,
-        timeout: float,
         observe: Observer = ignore,
         clock: Callable[[], float] = time.monotonic,
+        again: Callable[[Round], Carrier] | None = None,
+        free: Free = free_space,
     ) -> None:
-        self.session = session
         self.torrent = torrent
-        self.timeout = timeout
-        self._observe = observe
+        self.machine = machine
         self.clock = clock
-        self._trackers = TrackerTroubles()
-        self._reported = 0.0
+        self._engine = engine
+        self._looks = Looks(engine, machine, observe)
+        self._again = again
+        self._disk = DiskPause(free)
         self._tally = Tally({}, NOTHING)
         self._lengths: dict[int, int] = {}
         self._refused: list[int] = []
@@ -82,12 +86,22 @@ class Transfer:
             NoPeersError, MetadataTimeoutError: it did not come in time.
             MetainfoError: it came and the engine cannot read it.
         """
-        watch = Watch(Phase.METADATA, self.timeout, self.clock())
+        interviews = Interviews(self.clock())
+        looked = self.clock()
         while True:
+            following = None
             for event in self.events():
                 if isinstance(event, MetadataReceived):
                     return self.torrent.info()
-            self.look(watch, done=0, total=None)
+                if isinstance(event, MetadataRefused):
+                    following = interviews.refused(self.clock(), self.torrent.dialled())
+            now = self.clock()
+            if following is None and now - looked >= TICK:
+                looked = now
+                following = interviews.look(now, self.torrent.dialled(), self.torrent.status().taken)
+            if following is not None and self._again is not None:
+                self.torrent = self._again(following)
+            self.look(done=0, total=None, liars=len(interviews.liars))
 
     def manifest(self, info: Info, folder: Path) -> bytes:
         """Fetch the manifest, and nothing else, into `folder`; returns its bytes as read from there.
@@ -96,18 +110,18 @@ class Transfer:
             MetainfoError: the engine sees other files than the raw file tree has.
             NoPeersError, StalledError: it did not come in time.
         """
+        self.machine.enter(State.GATING, self.clock())
         same_files(info, self.torrent)
         span = next(span for span in PieceMap(info).spans if span.file.path == MANIFEST_NAME)
         self.torrent.want({span.position})
         wanted = set(span.pieces)
-        watch = Watch(Phase.MANIFEST, self.timeout, self.clock())
         while wanted:
             for event in self.events():
                 if isinstance(event, PieceFinished):
                     wanted.discard(event.piece)
             if wanted:
                 status = self.torrent.status()
-                self.look(watch, done=status.done, total=status.wanted)
+                self.look(done=status.done, total=status.wanted)
         self._flushed()
         return (folder / info.name / MANIFEST_NAME).read_bytes()
 
@@ -130,8 +144,11 @@ class Transfer:
 
         Raises:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
-            NoSpaceError, DiskError: the disk refused; resumable.
+            NoSpaceError: the disk filled up, and no space was made in the time allowed; resumable.
+            DiskError: the disk refused; resumable.
         """
+        self.machine.enter(State.DOWNLOADING, self.clock())
+        self._disk.patient = True
         chosen = set(positions)
         pieces = PieceMap(info)
         wanted = [p for span in pieces.spans if span.position in chosen for p in span.pieces]
@@ -149,7 +166,7 @@ class Transfer:
         # First to a halt: what came meanwhile would lie on the disk unknown to anybody.
         self.torrent.pause()
         while self.clock() < deadline:
-            for event in self.session.events(TICK):
+            for event in self._engine.events(TICK):
                 if isinstance(event, Paused):
                     here = self.torrent.pieces()
                     sink.underway([piece for piece, have in enumerate(here) if have], self.torrent.begun())
@@ -180,7 +197,7 @@ class Transfer:
         self._restart(Kept(here, (), self.torrent.begun()))
 
     def _restart(self, kept: Kept) -> None:
-        self.session.again(self.torrent, kept)
+        self._engine.again(self.torrent, kept)
         self.wait_for(Checked, "the torrent engine to look at the files again", limit=None)
         self.torrent.connect_now()
         self.torrent.reopen_sources()
@@ -190,7 +207,7 @@ class Transfer:
     def events(self, timeout: float = TICK) -> list[Event]:
         """What happened to this torrent; unreadable metadata and the disk's and the engine's failures are raised."""
         self.torrent.dial(self.clock())
-        events = self.session.events(timeout)
+        events = self._engine.events(timeout)
         for event in events:
             if isinstance(event, MetadataRefused) and "info-hash" not in event.reason.lower():
                 # A wrong hash is one lying peer. The right hash over something unreadable is the release itself; the
@@ -204,78 +221,64 @@ class Transfer:
                 self._refused.append(event.piece)
                 self._tally.refused(event.piece)
             if isinstance(event, FileFailed):
-                raise _disk_error(event)
-            if isinstance(event, TorrentFailed):
+                self._disk.refused(event, self.clock())
+            if isinstance(event, TorrentFailed) and not self._disk.full:
                 raise DiskError(
                     f"The torrent engine stopped: {event.reason}.",
                     hint="What arrived is kept: the same command resumes.",
                     path="",
                 )
-            self._trackers.hear(event)
+            self._looks.hear(event)
         return events
 
     def look(
         self,
-        watch: Watch,
         *,
         done: int,
         total: int | None,
-        missing: int | None = None,
         shown: int | None = None,
+        wanted: Collection[int] = (),
+        here: Collection[int] = (),
+        liars: int = 0,
     ) -> None:
-        """Let the watch see where the transfer stands, and tell the observer now and then."""
-        now = self.clock()
-        status = self.torrent.status()
-        note = watch.see(
-            Observation(now, done, total, status.peers, status.seeds, missing, str(self._trackers))
-        )
-        if now - self._reported >= _REPORT_EVERY:
-            self._reported = now
-            self._observe(
-                Progress(
-                    watch.phase,
-                    done if shown is None else shown,
-                    total,
-                    watch.rate(),
-                    status.peers,
-                    note,
-                )
-            )
+        """Let the machine see where the transfer stands, and tell the observer now and then.
 
-    def _flushed(self) -> None:
-        self.torrent.flush()
-        self.wait_for(CacheFlushed, "the disk to take what arrived")
+        Args:
+            done: bytes here, for the wait.
+            total: bytes wanted.
+            shown: bytes here, for the observer, where that is another number.
+            wanted: the pieces that are wanted.
+            here: those of them that are here.
+            liars: peers that gave false metadata.
+
+        Raises:
+            NetworkError, NoSpaceError: patience is at its end.
+        """
+        now = self.clock()
+        shortage = self._disk.shortage((total or 0) - done, now)
+        if shortage is None and self._disk.over():
+            self.torrent.resume_halted()
+            if self._disk.made:
+                self.machine.anew(done, now)
+        self._looks.look(
+            self.torrent, now, done, total, shown=shown, wanted=wanted, here=here, liars=liars, full=shortage
+        )
 
     def wait_for(
         self, kind: type[Event], what: str, *, limit: float | None = _DISK_WAIT, total: int | None = None
     ) -> None:
         """Wait for one kind of event; `limit` in seconds, None where only our own disk is waited for."""
         began = self.clock()
-        watch = Watch(Phase.CHECKING, 0, began)
         while limit is None or self.clock() - began < limit:
             if any(isinstance(event, kind) for event in self.events()):
                 return
-            status = self.torrent.status()
-            self.look(watch, done=min(status.done, total or 0), total=total)
+            self._looks.show(self.torrent, self.clock(), min(self.torrent.status().done, total or 0), total)
         raise DiskError(
             f"Waited {limit:.0f} s for {what}.",
             hint="Is the disk very slow, or a network drive away? The same command resumes.",
             path="",
         )
 
-
-def _disk_error(event: FileFailed) -> WeightshareError:
-    hint = "What arrived is kept: the same command resumes."
-    if event.code == errno.ENOSPC or "no space" in event.reason.lower():
-        return NoSpaceError(
-            f"The disk is full: {event.path or 'a file'} could not be written.",
-            hint=f"Make space. {hint}",
-            path=event.path,
-        )
-    if event.code == errno.EDQUOT:
-        return NoSpaceError(
-            f"The disk quota is used up: {event.path}.", hint=f"Make space. {hint}", path=event.path
-        )
-    return DiskError(
-        f"The disk refused {event.path or 'a file'}: {event.reason}.", hint=hint, path=event.path
-    )
+    def _flushed(self) -> None:
+        self.torrent.flush()
+        self.wait_for(CacheFlushed, "the disk to take what arrived")

@@ -24,6 +24,11 @@ class Lookup:
         self._found: dict[str, tuple[float, list[str]]] = {}
         self._running: dict[str, threading.Thread] = {}
 
+    @property
+    def settled(self) -> bool:
+        """Whether no name is being looked up just now."""
+        return not any(thread.is_alive() for thread in self._running.values())
+
     def addresses(self, host: str) -> list[str] | None:
         """A host's addresses, none if it has none; None while they are being looked up."""
         try:

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from weightshare.manifest import bencode
 from weightshare.manifest.info import Info
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
-from weightshare.progress import Phase
 from weightshare.swarm.alerts import ResumeFailed, ResumeSaved
 from weightshare.swarm.fetching import Transfer
-from weightshare.swarm.states import Watch
 from weightshare.units import MAX_TORRENT
 
 _LIMIT = 60.0
@@ -39,7 +37,6 @@ def await_layers(transfer: Transfer, info: Info, *, patience: float) -> dict[byt
     layers: dict[bytes, bytes] = {}
     known = -1
     now = began = moved = transfer.clock()
-    watch = Watch(Phase.MANIFEST, 0, began)
     while roots - layers.keys() and now - moved < patience and now - began < _LIMIT:
         trees = trees_in(_resume(transfer))
         layers = layers_in(trees, info, numbers)
@@ -47,7 +44,7 @@ def await_layers(transfer: Transfer, info: Info, *, patience: float) -> dict[byt
         # Not by what peers send: one that hangs up and comes back sends something each time.
         if (size := sum(len(tree.hashes) for tree in trees)) > known:
             known, moved = size, now
-        transfer.look(watch, done=len(layers), total=len(roots))
+        transfer.look(done=len(layers), total=len(roots))
     return layers
 
 

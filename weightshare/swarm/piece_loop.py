@@ -12,10 +12,9 @@ from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
-from weightshare.progress import Phase
-from weightshare.swarm.alerts import CacheFlushed, Event, PieceFinished
-from weightshare.swarm.states import Watch
-from weightshare.swarm.torrent import Torrent
+from weightshare.swarm.alerts import CacheFlushed, Event, FileFailed, PieceFinished
+from weightshare.swarm.states import Machine, State
+from weightshare.swarm.transport import Carrier
 
 TICK = 0.1
 _BUSY_TICK = 0.01
@@ -54,8 +53,8 @@ class Sink(Protocol):
 class Steps(Protocol):
     """What the loop needs of the transfer it belongs to."""
 
-    torrent: Torrent
-    timeout: float
+    torrent: Carrier
+    machine: Machine
     clock: Callable[[], float]
 
     def events(self, timeout: float = ...) -> list[Event]:
@@ -63,14 +62,14 @@ class Steps(Protocol):
 
     def look(
         self,
-        watch: Watch,
         *,
         done: int,
         total: int | None,
-        missing: int | None = ...,
         shown: int | None = ...,
+        wanted: Collection[int] = ...,
+        here: Collection[int] = ...,
     ) -> None:
-        """Let the watch see how it goes."""
+        """Let the machine see how it goes."""
 
     def again(self, pieces: Collection[int], sink: Sink) -> None:
         """Have the engine check these pieces anew."""
@@ -97,6 +96,7 @@ class PieceLoop:
         self._arrived: set[int] = set()
         self._arrived_bytes = 0
         self._flush_asked = 0.0
+        self._failed = False  # a write, since what is here was last compared with what the engine has
         self._keep_due = 0.0
         self._looked = 0.0
 
@@ -104,28 +104,30 @@ class PieceLoop:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
         here = self._torrent.pieces()
         self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
-        clock = self._transfer.clock
-        watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
+        clock, machine = self._transfer.clock, self._transfer.machine
         while True:
             for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
                 self._handle(event)
+            self._give_up_lost()
             self._flush(clock())
             again = self._sink.refused()
             if again:
+                if machine.working is State.PROVING:
+                    machine.enter(State.DOWNLOADING, clock())
                 self._take_up_anew(partial(self._refetch, again))
-                watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
+                machine.anew(self._moved(), clock())
             complete = len(self._arrived) == len(self._wanted)
             if complete and not self._finished and self._flushing is None:
+                if machine.working is State.DOWNLOADING:
+                    machine.enter(State.PROVING, clock())
                 if self._sink.settled():
                     return
-                if watch.phase is Phase.FETCHING:
-                    watch = Watch(Phase.PROVING, 0, clock())
             if self._torrent.kept.withheld and not self._sink.doubted() and not complete:
                 self._take_up_anew(self._transfer.offer_all)
             self._keep(clock())
             if clock() - self._looked >= TICK:
                 self._looked = clock()
-                self._report(watch)
+                self._report()
 
     def _take(self, pieces: Iterable[int]) -> None:
         for piece in pieces:
@@ -138,8 +140,27 @@ class PieceLoop:
         if isinstance(event, PieceFinished):
             self._take((event.piece,))
         elif isinstance(event, CacheFlushed) and self._flushing is not None:
-            self._sink.readable(self._flushing)
+            self._give_up_lost()
+            self._readable(self._flushing)
             self._flushing = None
+        elif isinstance(event, FileFailed):
+            self._failed = True
+
+    def _readable(self, pieces: Collection[int]) -> None:
+        """These pieces can be read from disk now: the one place where that is known."""
+        self._sink.readable(pieces)
+
+    def _give_up_lost(self) -> None:
+        """After a failed write: pieces that were here and are not, since the disk did not take them, come again."""
+        if not self._failed:
+            return
+        self._failed = False
+        here = self._torrent.pieces()
+        flushing = self._flushing or set()
+        lost = {piece for piece in self._finished | flushing if not here[piece]}
+        self._drop(lost)
+        self._finished -= lost
+        flushing -= lost
 
     def _flush(self, now: float) -> None:
         complete = len(self._arrived) == len(self._wanted)
@@ -154,12 +175,15 @@ class PieceLoop:
 
     def _refetch(self, pieces: Collection[int]) -> None:
         """The disk gave back other bytes than were written: have the engine check the pieces and fetch what is bad."""
+        self._drop(pieces)
+        self._finished.difference_update(pieces)
+        self._transfer.again(pieces, self._sink)
+
+    def _drop(self, pieces: Collection[int]) -> None:
         for piece in pieces:
             if piece in self._arrived:
                 self._arrived.discard(piece)
                 self._arrived_bytes -= self._lengths[piece]
-        self._finished.difference_update(pieces)
-        self._transfer.again(pieces, self._sink)
 
     def _take_up_anew(self, how: Callable[[], None]) -> None:
         """The engine forgets the torrent and is told of it again; what it had not yet said is asked for."""
@@ -174,17 +198,19 @@ class PieceLoop:
             # To list all blocks that are under way takes its time.
             self._keep_due = now + max(_KEEP_EVERY, 50 * (self._transfer.clock() - now))
 
-    def _report(self, watch: Watch) -> None:
-        if watch.phase is Phase.PROVING:
-            done = self._sink.proven()
-            self._transfer.look(watch, done=done, total=self._total)
+    def _report(self) -> None:
+        if self._transfer.machine.working is State.PROVING:
+            self._transfer.look(done=self._sink.proven(), total=self._total)
             return
-        status = self._torrent.status()
-        # Progress is counted in payload, so that a single huge piece on its way is progress too.
-        moved = max(status.done, self._arrived_bytes)
-        missing = None
-        if status.peers and not status.seeds and not watch.rate():
-            missing = self._torrent.nobody_has(self._wanted - self._arrived)
+        moved = self._moved()
         self._transfer.look(
-            watch, done=moved, total=self._total, missing=missing, shown=min(moved, self._total)
+            done=moved,
+            total=self._total,
+            shown=min(moved, self._total),
+            wanted=self._wanted,
+            here=self._arrived,
         )
+
+    def _moved(self) -> int:
+        """Bytes here. Progress is counted in payload, so that a single huge piece on its way is progress too."""
+        return max(self._torrent.status().done, self._arrived_bytes)

@@ -22,7 +22,8 @@ from weightshare.swarm.capping import Capping, Given
 from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
-from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
+from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, priorities_of, real_files
+from weightshare.swarm.transport import Carrier
 
 _RETIRED: list[lt.session] = []  # see `Session.close`
 _LISTEN_WAIT = 3.0
@@ -75,6 +76,11 @@ class Session:
         """The port that is listened on."""
         return int(self._session.listen_port())
 
+    @property
+    def max_down(self) -> int:
+        """The cap on what comes in, bytes a second; 0 for none."""
+        return self.limits.max_down
+
     def limit(self, limits: Effective) -> None:
         """Have other limits hold from now on: rates and connections within a second, an end of uploads likewise."""
         changed = self._capping.changed(limits)
@@ -95,12 +101,32 @@ class Session:
         """Take no part in the swarms of these releases, and in those of all others."""
         self._capping.rest(self._session.get_torrents(), releases)
 
-    def add_magnet(self, magnet: Magnet, folder: Path, peers: Sequence[Peer] = ()) -> Torrent:
-        """Add a torrent of which only the hash is known, wanting nothing but its metadata."""
+    def add_magnet(
+        self,
+        magnet: Magnet,
+        folder: Path,
+        peers: Sequence[Peer] = (),
+        *,
+        alone: Peer | None = None,
+        avoid: Collection[Peer] = (),
+    ) -> Torrent:
+        """Add a torrent of which only the hash is known, wanting nothing but its metadata.
+
+        Args:
+            magnet: names it, its trackers and peers.
+            folder: where its files would go.
+            peers: dialled, beside the magnet's.
+            alone: dial this peer and nobody else, and ask nobody for others; `Torrent.open_up` ends that.
+            avoid: these are not dialled.
+        """
         params = lt.parse_magnet_uri(str(_bare(magnet)))
-        params.trackers = list(allowed_trackers(self.network, magnet.trackers))
         params.flags |= lt.torrent_flags.default_dont_download
-        return self._attended(Torrent(self._add(params, folder), self.network, [*magnet.peers, *peers]))
+        if alone is not None:
+            params.flags |= ALL_WAYS
+            return self._attended(Torrent(self._add(params, folder), self.network, [alone]))
+        params.trackers = list(allowed_trackers(self.network, magnet.trackers))
+        others = [peer for peer in (*magnet.peers, *peers) if peer not in avoid]
+        return self._attended(Torrent(self._add(params, folder), self.network, others))
 
     def add_info(
         self,
@@ -146,7 +172,7 @@ class Session:
 
         return self._attended(Torrent(add(kept), self.network, peers, add=add, kept=kept))
 
-    def again(self, torrent: Torrent, kept: Kept) -> None:
+    def again(self, torrent: Carrier, kept: Kept) -> None:
         """Take a torrent up anew, after its files were found to hold something else; `Checked` says when.
 
         The engine can be told of a piece that it does not have after all in no other way, short of reading all files
@@ -190,9 +216,9 @@ class Session:
         self._capping.serves(handle, sum(layout.file_size(index) for index in indices), release)
         return self._attended(Torrent(handle, self.network, peers))
 
-    def remove(self, torrent: Torrent) -> None:
+    def remove(self, torrent: Carrier) -> None:
         """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
-        if not torrent._handle.is_valid():
+        if not isinstance(torrent, Torrent) or not torrent._handle.is_valid():
             return
         if torrent._handle in self._session.get_torrents():
             self._capping.gone(torrent._handle)
@@ -233,10 +259,7 @@ class Session:
         params.save_path = str(folder)
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
-        if self.network is not Network.PUBLIC:
-            params.flags |= lt.torrent_flags.disable_dht
-        if self.network is Network.LOCAL:
-            params.flags |= lt.torrent_flags.disable_lsd
+        params.flags |= closed_ways(self.network)
         try:
             return self._session.add_torrent(params)
         except RuntimeError as error:

@@ -1,66 +1,192 @@
-"""What a transfer is doing, how long it may go on without progress, and why it is slow: pure, with the clock passed in.
+"""The life of one fetch, written out: its states, what may follow what, how long each wait may last, and why it waits.
 
-    METADATA -> MANIFEST -> CHECKING -> FETCHING -> PROVING -> done
-        |           |           |           |           |
-        +-----------+-----------+-----------+-----------+--> an error, or interrupted; the same command resumes
+    resolving --> gating --> planning --> reusing --> downloading <--> proving --> done
+        ^            ^           |           |             ^              ^
+        |            |           |           +-------------|--------------+    (nothing left to fetch)
+        |            |           +-------------------------|------------------> done  (a dry run; all was here)
+        v            v                                     v
+     stalled      stalled                               stalled
 
-METADATA waits for the info dictionary, MANIFEST for the one file that says who made the rest, CHECKING compares what an
-earlier run left on disk, FETCHING brings pieces, PROVING reads the last of them back from disk. Only METADATA,
-MANIFEST and FETCHING depend on others, so only they can stall.
+    and from each but `done`: --> failed
+
+*Resolving* waits for the info dictionary, *gating* for the one file that says who made the rest, and judges both.
+*Planning* looks at where the files go, *reusing* takes and compares what this machine has already, *downloading* brings
+pieces, *proving* reads the last of them back and gives the files their names. Only resolving, gating and downloading
+depend on others, so only they can stall; a stall ends where it began, or in failure when patience ends. `done` and
+`failed` are the end.
+
+Pure: the clock is passed in.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from enum import StrEnum
 
-from weightshare.errors import MetadataTimeoutError, NetworkError, NoPeersError, StalledError
 from weightshare.progress import Phase
-from weightshare.units import format_duration, format_size
+from weightshare.swarm.reasons import Aim, Observation, Reason, describe, give_up, is_capped, reason_for
 
 _WINDOW = 3.0
 _QUIET = 2.0
-_RESUMES = "What arrived is kept: the same command resumes."
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One look at a transfer.
+class State(StrEnum):
+    """Where a fetch stands."""
 
-    Attributes:
-        now: seconds on a clock that never goes back.
-        done: bytes here.
-        total: bytes wanted, None while unknown.
-        peers: connected peers.
-        seeds: those of them that have everything.
-        missing: a piece that is wanted and that no connected peer has, None if there is none or it is unknown.
-        troubles: what else went wrong lately (a tracker's answer), in few words.
-    """
-
-    now: float
-    done: int
-    total: int | None
-    peers: int
-    seeds: int = 0
-    missing: int | None = None
-    troubles: str = ""
+    RESOLVING = "resolving"
+    GATING = "gating"
+    PLANNING = "planning"
+    REUSING = "reusing"
+    DOWNLOADING = "downloading"
+    STALLED = "stalled"
+    PROVING = "proving"
+    DONE = "done"
+    FAILED = "failed"
 
 
-class Watch:
-    """Follows one stage: its rate, its reason for being slow, and its patience.
+_S = State
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    _S.RESOLVING: frozenset({_S.GATING, _S.STALLED, _S.FAILED}),
+    _S.GATING: frozenset({_S.PLANNING, _S.STALLED, _S.FAILED}),
+    _S.PLANNING: frozenset({_S.REUSING, _S.DONE, _S.FAILED}),
+    _S.REUSING: frozenset({_S.DOWNLOADING, _S.PROVING, _S.FAILED}),
+    _S.DOWNLOADING: frozenset({_S.PROVING, _S.STALLED, _S.FAILED}),
+    _S.STALLED: frozenset({_S.RESOLVING, _S.GATING, _S.DOWNLOADING, _S.FAILED}),
+    _S.PROVING: frozenset({_S.DOWNLOADING, _S.DONE, _S.FAILED}),
+    _S.DONE: frozenset(),
+    _S.FAILED: frozenset(),
+}
+"""What may follow each state. Of stalled's, only the state it came from may follow."""
+
+AIMS: Mapping[State, Aim] = {
+    _S.RESOLVING: Aim.METADATA,
+    _S.GATING: Aim.MANIFEST,
+    _S.DOWNLOADING: Aim.PIECES,
+}
+"""The states that depend on others, and what they wait for."""
+
+PHASES: Mapping[State, Phase] = {
+    _S.RESOLVING: Phase.METADATA,
+    _S.GATING: Phase.MANIFEST,
+    _S.PLANNING: Phase.CHECKING,
+    _S.REUSING: Phase.CHECKING,
+    _S.DOWNLOADING: Phase.FETCHING,
+    _S.PROVING: Phase.PROVING,
+    _S.DONE: Phase.FETCHING,
+}
+"""The step a user is shown for each state; a stall is shown as the step it interrupts."""
+
+
+class ForbiddenTransitionError(RuntimeError):
+    """A state that may not follow the present one: a mistake in the program."""
+
+
+class Machine:
+    """One fetch's state.
 
     Args:
-        phase: the stage.
         timeout: longest time without any progress in seconds, 0 for ever.
-        now: when it began.
+        now: when the fetch began.
+
+    Attributes:
+        state: where it stands.
+        reason: why it waits, while it is stalled, or what slows it down; None when all is well.
+        note: the reason in words, empty when there is none.
+        error: what it failed with.
     """
 
-    def __init__(self, phase: Phase, timeout: float, now: float) -> None:
-        self.phase = phase
-        self._timeout = timeout
+    def __init__(self, timeout: float, now: float) -> None:
+        self.timeout = timeout
+        self.state = State.RESOLVING
+        self.reason: Reason | None = None
+        self.note = ""
+        self.error: BaseException | None = None
+        self._origin = State.RESOLVING
         self._samples: deque[tuple[float, int]] = deque()
         self._moved = now
         self._best = -1
+
+    @property
+    def working(self) -> State:
+        """The state, or the one that a stall interrupts."""
+        return self._origin if self.state is State.STALLED else self.state
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing follows any more."""
+        return not TRANSITIONS[self.state]
+
+    def enter(self, state: State, now: float) -> None:
+        """Go on to the next state; from a stall, by way of the state it interrupts.
+
+        Raises:
+            ForbiddenTransitionError: it may not follow, or is only entered by `see` or `fail`.
+        """
+        if state in (State.STALLED, State.FAILED):
+            raise ForbiddenTransitionError(f"{state} has a reason; it is not entered by name")
+        if self.state is State.STALLED:
+            if state is not self._origin and state not in TRANSITIONS[self._origin]:
+                raise ForbiddenTransitionError(f"{state} may not follow {self._origin}, where it stalled")
+            self._recover()
+            if state is self._origin:
+                return
+        self._step(state)
+        self._samples.clear()
+        self._moved, self._best = now, -1
+        self.reason, self.note = None, ""
+
+    def fail(self, error: BaseException) -> None:
+        """End it with this error; a fetch that is over already stays as it ended."""
+        if not self.over:
+            self._step(State.FAILED)
+            self.error = error
+
+    def see(self, seen: Observation) -> None:
+        """Take a look into account: stall, recover, or give up.
+
+        Raises:
+            NetworkError, NoSpaceError: no progress for longer than the time allowed, of the kind that says what was
+                missing. The fetch has failed with it.
+        """
+        if self.over:
+            raise ForbiddenTransitionError(f"a fetch that is {self.state} sees nothing more")
+        self.measure(seen.now, seen.done)
+        aim = AIMS.get(self.working)
+        if aim is None:
+            return
+        waited = seen.now - self._moved
+        if seen.full is None and not self.quiet(seen.now):
+            self._recover()
+            capped = is_capped(seen, self.rate())
+            self.reason = Reason.CAPPED if capped else None
+            self.note = describe(Reason.CAPPED, seen) if capped else ""
+            return
+        reason = reason_for(seen, aim)
+        if self.timeout and waited >= self.timeout:
+            error = give_up(reason, seen, aim, waited)
+            self.fail(error)
+            raise error
+        if self.state is not State.STALLED:
+            self._origin = self.state
+            self._step(State.STALLED)
+        self.reason, self.note = reason, describe(reason, seen)
+
+    def measure(self, now: float, done: int) -> None:
+        """Note how many bytes are here, for the rate and for when something last came; `see` does so too."""
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+        if done > self._best:
+            self._best, self._moved = done, now
+
+    def anew(self, done: int, now: float) -> None:
+        """Begin the wait anew, with so many bytes here: what it waited for has come, and progress may follow now."""
+        self._moved, self._best = now, done
+
+    def quiet(self, now: float) -> bool:
+        """Whether nothing has come for so long that there is something to explain."""
+        return now - self._moved >= _QUIET
 
     def rate(self) -> float:
         """Bytes a second over the last seconds; 0 when nothing came."""
@@ -69,72 +195,12 @@ class Watch:
         (first, before), (last, after) = self._samples[0], self._samples[-1]
         return max(0, after - before) / (last - first) if last > first else 0.0
 
-    def see(self, seen: Observation) -> str:
-        """Take a look into account.
+    def _recover(self) -> None:
+        if self.state is State.STALLED:
+            self._step(self._origin)
+            self.reason, self.note = None, ""
 
-        Returns:
-            Why it is slow, empty when all is well.
-
-        Raises:
-            NetworkError: no progress for longer than the time allowed: of the kind that says what was missing.
-        """
-        self._samples.append((seen.now, seen.done))
-        while len(self._samples) > 2 and seen.now - self._samples[0][0] > _WINDOW:
-            self._samples.popleft()
-        if seen.done > self._best:
-            self._best = seen.done
-            self._moved = seen.now
-        waited = seen.now - self._moved
-        if self._timeout and waited >= self._timeout:
-            raise self._give_up(seen, waited)
-        return self._reason(seen) if waited >= _QUIET else ""
-
-    def _reason(self, seen: Observation) -> str:
-        if seen.peers == 0:
-            return f"no peers ({seen.troubles})" if seen.troubles else "no peers"
-        if self.phase is Phase.METADATA:
-            return "peers, but none has sent the metadata"
-        if seen.missing is not None and seen.seeds == 0:
-            return f"nobody has piece {seen.missing}"
-        return "peers send nothing"
-
-    def _give_up(self, seen: Observation, waited: float) -> NetworkError:
-        span = format_duration(waited)
-        trouble = f" ({seen.troubles})" if seen.troubles else ""
-        if seen.peers == 0 and self.phase is not Phase.FETCHING:
-            return NoPeersError(
-                f"No peers in {span}: nobody who has this release could be reached{trouble}.",
-                hint="Ask the publisher whether a seeder is up, give one with --peer HOST:PORT, or wait longer with "
-                "--timeout.",
-                waited=waited,
-            )
-        if self.phase is Phase.METADATA:
-            return MetadataTimeoutError(
-                f"{seen.peers} peer(s), but none sent the torrent's metadata in {span}.",
-                hint="Try again later, give a peer with --peer HOST:PORT, or fetch by the .torrent file or its URL.",
-                waited=waited,
-            )
-        if seen.peers == 0:
-            return NoPeersError(
-                f"The last peer has been gone for {span}; {_so_far(seen)} are here.",
-                hint=f"{_RESUMES} A seeder's address can be given with --peer HOST:PORT.",
-                waited=waited,
-                done=seen.done,
-                total=seen.total,
-            )
-        why = (
-            f"nobody has piece {seen.missing}"
-            if seen.missing is not None and not seen.seeds
-            else "peers send nothing"
-        )
-        return StalledError(
-            f"No progress for {span} with {seen.peers} peer(s): {why}; {_so_far(seen)} are here.",
-            hint=f"{_RESUMES} More patience: --timeout; another peer: --peer HOST:PORT.",
-            waited=waited,
-            done=seen.done,
-            total=seen.total,
-        )
-
-
-def _so_far(seen: Observation) -> str:
-    return f"{format_size(seen.done)} of {format_size(seen.total or 0)}"
+    def _step(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise ForbiddenTransitionError(f"{state} may not follow {self.state}")
+        self.state = state

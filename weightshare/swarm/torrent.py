@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 import libtorrent as lt
 
@@ -14,34 +13,26 @@ from weightshare.swarm.alerts import key_of
 from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.lookup import Lookup
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
+from weightshare.swarm.redialling import EVERY, Redial
+from weightshare.swarm.transport import Carrier, Crowd, Peer, TorrentStatus
 
-Peer = tuple[str, int]
+__all__ = [
+    "ALL_WAYS",
+    "Peer",
+    "Torrent",
+    "TorrentStatus",
+    "closed_ways",
+    "priorities_of",
+    "real_files",
+    "same_files",
+]
 
-
-_REDIAL = 2.0
+ALL_WAYS = lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
 _PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
 _USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
 _FINISHED = 3  # of libtorrent's block states: written to the disk
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentStatus:
-    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second.
-
-    `done` and `wanted` are bytes of the wanted files; `wasted` came from peers for nothing, broken or once too often.
-    """
-
-    state: str
-    done: int
-    wanted: int
-    wasted: int
-    uploaded: int
-    down_rate: float
-    up_rate: float
-    peers: int
-    seeds: int
-    error: str
-    halted: bool
+_SOON = 0.1  # seconds until the next look while a name is being looked up
+_HALF_OPEN = lt.peer_info.connecting | lt.peer_info.handshake
 
 
 class Torrent:
@@ -64,11 +55,11 @@ class Torrent:
         self._sources: tuple[list[str], list[str]] = ([], [])
         self._network = network
         self._peers = [peer for peer in peers if allows_host(network, peer[0])]
-        self._awaited: list[Peer] = []  # their names are being looked up
+        self._redial = Redial(())
+        self._looked = float("-inf")
         self._lookup = Lookup(network)
         self._hung_up: Counter[Peer] = Counter()
         self._has_v2 = handle.info_hashes().has_v2()
-        self._dialled = 0.0
         self.key = key_of(handle.info_hashes())
 
     def info(self) -> bytes:
@@ -105,23 +96,17 @@ class Torrent:
         return found
 
     def dial(self, now: float) -> None:
-        """Connect to the peers given by address that are not connected, every few seconds as long as they are away."""
-        self._awaited = [peer for peer in self._awaited if not self._connect(peer)]
-        if not self._peers or now - self._dialled < _REDIAL:
+        """Connect to the peers given by address, and to those that served us, every few seconds while they are away."""
+        if now - self._looked < (EVERY if self._lookup.settled else _SOON):
             return
-        self._dialled = now
-        if self._handle.status().num_peers >= len(self._peers):
-            return
-        self._awaited = [peer for peer in self._peers if not self._connect(peer)]
-
-    def _connect(self, peer: Peer) -> bool:
-        """Dial a peer at all its addresses; False while they are being looked up."""
-        host, port = peer
-        addresses = self._lookup.addresses(host)
-        for address in addresses or ():
-            v2 = _V2 if self._hung_up[address, port] >= _PATIENCE and self._has_v2 else 0
-            self._handle.connect_peer((address, port), 0, _USUAL | v2)
-        return addresses is not None
+        self._looked = now
+        dialled = self.dialled()
+        self._redial.give(self._away(dialled))
+        for peer in self._redial.due(now, dialled):
+            v2 = _V2 if self._hung_up[peer] >= _PATIENCE and self._has_v2 else 0
+            # The engine waits longer after each failure, and at last for ever; a tracker's word for a peer takes one
+            # failure back, and so does ours.
+            self._handle.connect_peer(peer, lt.peer_info.tracker, _USUAL | v2)
 
     def hung_up(self, peer: Peer) -> None:
         """Note that a peer was reached and hung up before it said who it is.
@@ -131,6 +116,22 @@ class Torrent:
         v2 hash, clients of v1 could not be greeted at all.
         """
         self._hung_up[peer] += 1
+
+    def open_up(self, trackers: Iterable[str], peers: Sequence[Peer]) -> None:
+        """Let a torrent that was added for one peer alone find others too; `peers` are dialled while they are away."""
+        self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        self.open_sources(trackers, ())
+        known = set(self._peers)
+        self._peers += [peer for peer in peers if peer not in known and allows_host(self._network, peer[0])]
+
+    def _away(self, dialled: Collection[Peer]) -> list[Peer]:
+        """The addresses of those given peers of which no address is connected, as far as they are known."""
+        away: list[Peer] = []
+        for host, port in self._peers:
+            addresses = [(address, port) for address in self._lookup.addresses(host) or ()]
+            if not any(address in dialled for address in addresses):
+                away += addresses
+        return away
 
     def status(self) -> TorrentStatus:
         """Where it stands."""
@@ -147,12 +148,29 @@ class Torrent:
             seeds=status.num_seeds,
             error=status.errc.message() if status.errc.value() else "",
             halted=bool(self._handle.flags() & lt.torrent_flags.upload_mode),
+            taken=status.total_download,
         )
 
-    def nobody_has(self, pieces: Collection[int]) -> int | None:
-        """The first of these pieces that no connected peer has, None if each has one."""
-        counts = self._handle.piece_availability()
-        return next((piece for piece in sorted(pieces) if piece < len(counts) and not counts[piece]), None)
+    def crowd(self) -> Crowd:
+        """How the connected peers treat us."""
+        useful = choking = held_back = 0
+        for peer in self._handle.get_peer_info():
+            if peer.flags & _HALF_OPEN:
+                continue
+            wanted = bool(peer.flags & lt.peer_info.interesting)
+            choked = bool(peer.flags & lt.peer_info.remote_choked)
+            useful += wanted
+            choking += wanted and choked
+            held_back += wanted and not choked and bool(peer.read_state & lt.peer_info.bw_limit)
+        return Crowd(useful, choking, held_back)
+
+    def copies(self) -> list[int]:
+        """How many connected peers have each piece, by index; empty while that is unknown."""
+        return list(self._handle.piece_availability())
+
+    def trackers(self) -> int:
+        """How many trackers are asked."""
+        return len(self._handle.trackers())
 
     def pieces(self) -> list[bool]:
         """Which pieces are here, by index; those that are withheld too."""
@@ -196,7 +214,7 @@ class Torrent:
             raise AssertionError("only a torrent that is fetched is taken up anew")
         self._handle = self._add(kept)
         self.kept = kept
-        self._dialled = 0.0
+        self._looked = float("-inf")
 
     def reopen_sources(self) -> None:
         """Add the trackers and web seeds that it had before it was taken up anew."""
@@ -205,8 +223,10 @@ class Torrent:
         self.open_sources(trackers, web_seeds)
 
     def resume_halted(self) -> None:
-        """Take a torrent that stopped at a disk error up again."""
+        """Take a torrent that stopped at a disk error up again, whichever way the engine stopped it."""
+        self._handle.clear_error()
         self._handle.unset_flags(lt.torrent_flags.upload_mode)
+        self._handle.resume()
 
     def save_resume(self) -> None:
         """Ask for the engine's resume data; `ResumeSaved` or `ResumeFailed` brings it."""
@@ -231,7 +251,17 @@ class Torrent:
             self._sources[1].append(url)
 
 
-def same_files(info: Info, torrent: Torrent) -> None:
+def closed_ways(network: Network) -> int:
+    """The ways to find peers that a network has no use for."""
+    flags = 0
+    if network is not Network.PUBLIC:
+        flags |= lt.torrent_flags.disable_dht
+    if network is Network.LOCAL:
+        flags |= lt.torrent_flags.disable_lsd
+    return flags
+
+
+def same_files(info: Info, torrent: Carrier) -> None:
     """Hold the engine's list of files against the raw file tree.
 
     libtorrent renames what it finds unsafe, and cuts names longer than 240 bytes. The gate has refused all unsafe names

@@ -1,0 +1,135 @@
+"""What a fetch needs of the engine and of one torrent in it: our session and torrent, or those in a test's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from weightshare.swarm.alerts import Event
+from weightshare.swarm.kept import Kept
+
+Peer = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentStatus:
+    """What the engine says of a torrent just now. Sizes in bytes, rates in bytes a second.
+
+    `done` and `wanted` are bytes of the wanted files; `wasted` came from peers for nothing, broken or once too often;
+    `taken` is all that came, metadata and the protocol's own messages too.
+    """
+
+    state: str
+    done: int
+    wanted: int
+    wasted: int
+    uploaded: int
+    down_rate: float
+    up_rate: float
+    peers: int
+    seeds: int
+    error: str
+    halted: bool
+    taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """How the connected peers treat us, in numbers of peers.
+
+    Attributes:
+        useful: have what is wanted.
+        choking: those of them that let us have nothing.
+        held_back: would send, and must wait for our own cap.
+    """
+
+    useful: int = 0
+    choking: int = 0
+    held_back: int = 0
+
+
+class Engine(Protocol):
+    """A session, as far as a fetch needs it."""
+
+    @property
+    def max_down(self) -> int:
+        """The cap on what comes in, bytes a second; 0 for none."""
+
+    def events(self, timeout: float) -> list[Event]:
+        """What happened, waiting at most `timeout` seconds for something to."""
+
+    def again(self, torrent: Carrier, kept: Kept) -> None:
+        """Take a torrent up anew, after its files were found to hold something else."""
+
+
+class Carrier(Protocol):
+    """A torrent, as far as a fetch needs it; see `torrent.Torrent` for each."""
+
+    kept: Kept
+
+    def info(self) -> bytes:
+        """The raw info dictionary."""
+
+    def engine_files(self) -> list[tuple[str, int, bytes | None]]:
+        """The engine's own list of files."""
+
+    def numbers(self) -> list[int]:
+        """The engine's numbers of files."""
+
+    def want(self, positions: Collection[int]) -> None:
+        """Ask for just these files."""
+
+    def dial(self, now: float) -> None:
+        """Connect to peers that are away."""
+
+    def dialled(self) -> list[Peer]:
+        """The connected peers that were dialled."""
+
+    def status(self) -> TorrentStatus:
+        """Where it stands."""
+
+    def crowd(self) -> Crowd:
+        """How the peers treat us."""
+
+    def copies(self) -> list[int]:
+        """How many connected peers have each piece."""
+
+    def trackers(self) -> int:
+        """How many trackers are asked."""
+
+    def pieces(self) -> list[bool]:
+        """Which pieces are here."""
+
+    def flush(self) -> None:
+        """Write out what is finished."""
+
+    def pause(self) -> None:
+        """Let go of all peers."""
+
+    def begun(self) -> dict[int, list[bool]]:
+        """The pieces that are not whole, with the blocks that are on the disk."""
+
+    def count_up(self) -> None:
+        """Take the engine's counts over, before it forgets the torrent."""
+
+    def restart(self, kept: Kept) -> None:
+        """Be added anew, with other things on the disk."""
+
+    def reopen_sources(self) -> None:
+        """Add the trackers and web seeds that it had before."""
+
+    def resume_halted(self) -> None:
+        """Take it up again after a disk error."""
+
+    def save_resume(self) -> None:
+        """Ask for resume data."""
+
+    def connect_now(self) -> None:
+        """Dial at once."""
+
+    def open_up(self, trackers: Iterable[str], peers: Sequence[Peer]) -> None:
+        """Let it find others than the one peer it was added for."""
+
+    def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
+        """Add trackers and web seeds."""
