@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from weightshare.errors import MetadataTimeoutError, NetworkError, NoPeersError, StalledError
 from weightshare.progress import Phase
-from weightshare.units import format_duration, format_size
+from weightshare.units import MAX_INFO, format_duration, format_size
 
 _WINDOW = 3.0
 _QUIET = 2.0
@@ -111,7 +111,8 @@ class Watch:
         if self.phase is Phase.METADATA:
             return MetadataTimeoutError(
                 f"{seen.peers} peer(s), but none sent the torrent's metadata in {span}.",
-                hint="Try again later, give a peer with --peer HOST:PORT, or fetch by the .torrent file or its URL.",
+                hint="Try again later, give a peer with --peer HOST:PORT, or fetch by the .torrent file or its URL. "
+                f"Metadata of more than {format_size(MAX_INFO)} is taken from nobody.",
                 waited=waited,
             )
         if seen.peers == 0:
