@@ -48,6 +48,8 @@ class FetchJob:
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
         self._record = self._earlier()
+        self.found: tuple[Peer, ...] = ()
+        """The peers that the files came from and went to, once they are here."""
 
     def already_here(self, began: float) -> Fetched | None:
         """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
@@ -158,7 +160,7 @@ class FetchJob:
         # with the peers that were found.
         found: list[Peer] = []
         if live is not None:
-            found = live.torrent.dialled()
+            found = session.peers_of(live.torrent)
             session.remove(live.torrent)
         _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
         recalled = landing.recalled
@@ -188,6 +190,7 @@ class FetchJob:
                 explain(error, passed.info)
             raise
         received = transfer.received()
+        self.found = tuple(session.peers_of(transfer.torrent))
         session.remove(transfer.torrent)
         return received
 

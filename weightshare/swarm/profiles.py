@@ -69,9 +69,13 @@ TABLE: tuple[Line, ...] = (
     Line(
         "webtorrent_stun_server", "stun.l.google.com:19302", "", "", "a packet to the outside at each start"
     ),
-    Line(
-        "dht_bootstrap_nodes", "dht.libtorrent.org:25401", "", "", "a name to look up, even with the DHT off"
+    Line("dht_bootstrap_nodes", DHT_NODES, "", "", "names to look up, even with the DHT off"),
+    _all(
+        "announce_to_all_trackers",
+        True,
+        "two who were given the same trackers must meet, if each reaches only one",
     ),
+    _all("announce_to_all_tiers", True, "likewise"),
     _all("ssrf_mitigation", True, "no tracker or web seed makes us ask odd things of the local network"),
     _all("validate_https_trackers", True, "a certificate that does not hold is no tracker"),
     _all("allow_idna", False, "host names that look like others have no place in trackers"),
