@@ -223,10 +223,13 @@ def serve_fetched(
         stop: ends it.
 
     Raises:
-        DiskError: a file can no longer be read.
+        CorruptError: the files are not those that were proven any more, or cannot be read.
     """
     store = Store(home)
-    record, found = offer(store, locate(store, Trustee(home, ()), fetched.info_hash_v2), observe)
+    located = locate(store, Trustee(home, ()), fetched.info_hash_v2)
+    record, found = offer(store, located, observe)
+    watch = Watch(store, located, record)
+    lost: list[CorruptError] = []
     names = tuple(one.name for one in found)
     end = time.monotonic() + seconds
 
@@ -253,9 +256,13 @@ def serve_fetched(
                 ready=lambda: None,
                 report=lambda now: on_status(status(now)),
                 stopped=lambda: stop.is_set() or time.monotonic() >= end,
+                changed=lambda _: watch.changed(),
+                dropped=lambda name, why: lost.append(watch.error(name, why)),
             )
         except KeyboardInterrupt:
             stop.set()
+    if lost:
+        raise lost[-1]
     on_status(status(last))
     return status(last)
 
