@@ -7,6 +7,7 @@ which is set aside for such measurements (RFC 2544) and which no peer takes for 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -70,6 +71,8 @@ class Lan:
         multicast: whether it is passed on, so that nodes can find each other by LSD; without, IPv6 between them ends.
         resolver: the name server that nodes ask; empty for the machine's own.
         hosts: addresses by name, for the nodes' list of hosts; empty for the machine's own.
+        delay: seconds that each frame takes from a node to the bridge, so that a round trip takes twice that; by a
+            process for each node (`delaying_relay.py`), which is for low rates.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Lan:
         multicast: bool = True,
         resolver: str = "",
         hosts: Mapping[str, str] | None = None,
+        delay: float = 0.0,
     ) -> None:
         self._prefix = f"ws-{os.getpid()}-{next(_serial)}"
         self.hub = f"{self._prefix}-hub"
@@ -99,6 +103,8 @@ class Lan:
         self._multicast = multicast
         self._rate = rate
         self._default_route = default_route
+        self._delay = delay
+        self._relays: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -118,6 +124,9 @@ class Lan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for relay in self._relays:
+            relay.kill()
+            relay.communicate()
         for name in (*(node.namespace for node in self.nodes), self.hub):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
             shutil.rmtree(_FILES / name, ignore_errors=True)
@@ -131,9 +140,13 @@ class Lan:
         for name, text in self._files.items():
             (_FILES / node.namespace).mkdir(parents=True, exist_ok=True)
             (_FILES / node.namespace / name).write_text(text)
-        self._hub(
-            "ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", node.namespace
-        )
+        if self._delay:
+            self._relay(number, node)
+        else:
+            self._hub(
+                *("ip", "link", "add", f"v{number}", "type", "veth"),
+                *("peer", "name", "eth0", "netns", node.namespace),
+            )
         self._hub("ip", "link", "set", f"v{number}", "master", "br0", "up")
         if not self._multicast:
             self._hub("ip", "link", "set", f"v{number}", "type", "bridge_slave", "mcast_flood", "off")
@@ -149,6 +162,28 @@ class Lan:
             shape = ["root", "tbf", "rate", self._rate, "burst", BURST, "latency", LATENCY]
             _run(inside(["tc", "qdisc", "add", "dev", "eth0", *shape]))
             self._hub("tc", "qdisc", "add", "dev", f"v{number}", *shape)
+
+    def crossed(self) -> list[tuple[int, int]]:
+        """The bytes, headers included, that each node has sent and received so far."""
+        links = json.loads(_run(["ip", "-n", self.hub, "-s", "-j", "link"]))
+        by_name = {link["ifname"]: link["stats64"] for link in links}
+        each = (by_name[f"v{number}"] for number in range(len(self.nodes)))
+        return [(stats["rx"]["bytes"], stats["tx"]["bytes"]) for stats in each]
+
+    def dropped(self) -> int:
+        """Frames that did not fit into the queues of the links so far."""
+        places = [self.hub, *(node.namespace for node in self.nodes)]
+        queues = (json.loads(_run(["tc", "-n", place, "-s", "-j", "qdisc"])) for place in places)
+        return sum(queue["drops"] for queues_there in queues for queue in queues_there)
+
+    def _relay(self, number: int, node: Node) -> None:
+        program = str(Path(__file__).with_name("delaying_relay.py"))
+        words = [sys.executable, program, node.namespace, self.hub, f"v{number}", str(self._delay)]
+        relay = subprocess.Popen(words, stdout=subprocess.PIPE)
+        self._relays.append(relay)
+        assert relay.stdout is not None
+        if not relay.stdout.readline():
+            raise OSError(f"the relay of node {number} did not start")
 
     def _hub(self, *words: str) -> None:
         _run(["ip", "netns", "exec", self.hub, *words])
@@ -211,7 +246,8 @@ def _ip(*words: str) -> None:
     _run(["ip", *words])
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str]) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout

@@ -33,6 +33,9 @@ MAX_SAFETENSORS_HEADER = 100_000_000
 _FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?(?:/s)?", re.IGNORECASE)
 
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+
 
 def parse_size(text: str) -> int:
     """Bytes named by a text such as `4096`, `16K`, `1.5M` or `2GiB` (K, M, G, T are powers of 1024).
@@ -46,6 +49,20 @@ def parse_size(text: str) -> int:
             f"{text!r} is not a size.", hint="Write bytes, or a number with K, M, G or T: 4096, 16K, 12M."
         )
     return int(float(match[1]) * _FACTORS[match[2].upper()])
+
+
+def parse_duration(text: str) -> float:
+    """Seconds named by a text such as `90`, `90s`, `10m`, `2h` or `1d`.
+
+    Raises:
+        UsageError: the text is no duration.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise UsageError(
+            f"{text!r} is not a duration.", hint="Write seconds, or a number with s, m, h or d: 90, 10m, 2h."
+        )
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def format_size(count: float) -> str:

@@ -17,7 +17,7 @@ import click
 
 from weightshare.errors import UsageError
 from weightshare.progress import Progress
-from weightshare.units import parse_size
+from weightshare.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
@@ -158,6 +158,18 @@ def given(ctx: click.Context, *names: str, environment: bool = True) -> dict[str
     if environment:
         sources.add(click.core.ParameterSource.ENVIRONMENT)
     return {name: ctx.params[name] for name in names if ctx.get_parameter_source(name) in sources}
+
+
+def duration(ctx: click.Context, parameter: click.Parameter, value: str) -> float:
+    """Seconds: `90`, `10m`, `2h`; a callback of options that take a duration.
+
+    Raises:
+        click.BadParameter: the text is no duration.
+    """
+    try:
+        return parse_duration(value)
+    except UsageError as error:
+        raise click.BadParameter(f"{error.message} {error.hint}", ctx, parameter) from error
 
 
 def addresses(

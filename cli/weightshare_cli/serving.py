@@ -64,7 +64,7 @@ def serve(
         def status(now: SeedStatus) -> None:
             observe.status(describe(now))
 
-        with _stopping(stop):
+        with stopping(stop):
             last = seed(
                 tuple(releases),
                 home=home_of(settings),
@@ -133,7 +133,7 @@ def _say_listening(settings: Settings, port: int, releases: tuple[str, ...]) -> 
         output.say(f"  {release}")
 
 
-class _stopping:  # noqa: N801  a context manager, used like a function
+class stopping:  # noqa: N801  a context manager, used like a function
     """While inside, a signal asks for the end instead of raising; a second one raises."""
 
     def __init__(self, stop: threading.Event) -> None:

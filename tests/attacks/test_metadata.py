@@ -89,7 +89,6 @@ def _odd_pieces(honest: Release) -> bytes:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        pytest.param(_oversize, f"bytes, {MAX_INFO:,} at most", id="nine-mebibytes"),
         pytest.param(_deep_lists, "The torrent's metadata cannot be read", id="deep-lists"),
         pytest.param(_crowd, "more than 10,000 files beside the manifest", id="too-many-files"),
         pytest.param(_twice, "The torrent's metadata cannot be read: invalid bencoding", id="two-names"),
@@ -127,6 +126,14 @@ def test_the_same_in_a_torrent_file(
 
 
 # ---- lies
+
+
+def test_more_metadata_than_is_taken_from_anybody(arena: Arena, honest: Release) -> None:
+    """The engine does not even hold it, so nothing says whether its hash was right."""
+    before = arena.victim.holdings()
+    outcome = _by_magnet(arena, _oversize(honest), timeout=PATIENCE)
+    arena.hold(outcome, before, code=5, error="metadata_timeout", says="none sent the torrent's metadata")
+    assert "more than 8.00 MiB is taken from nobody" in outcome.value["hint"]
 
 
 def test_metadata_of_another_hash(arena: Arena, honest: Release) -> None:

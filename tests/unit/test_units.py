@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from weightshare.errors import UsageError
-from weightshare.units import GIB, KIB, MIB, format_duration, format_rate, format_size, parse_size
+from weightshare.units import (
+    GIB,
+    KIB,
+    MIB,
+    format_duration,
+    format_rate,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +33,19 @@ from weightshare.units import GIB, KIB, MIB, format_duration, format_rate, forma
 )
 def test_parse_size(text: str, count: int) -> None:
     assert parse_size(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("90", 90), ("90s", 90), ("1.5m", 90), (" 2H ", 7200), ("1d", 86400)]
+)
+def test_parse_duration(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1,5m", "10 minutes", "1h30m", "inf"])
+def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a duration"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1", "1,5M", "12 parsecs", "1e3", "0x10", "NaN"])

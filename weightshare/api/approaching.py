@@ -32,7 +32,12 @@ def begin(
     """
     if target.torrent is not None:
         gate.check_info(target.torrent.info.raw, target.v2_hash)
-        torrent = session.add_info(target.torrent.info.raw, scratch, peers=(*target.magnet.peers, *peers))
+        torrent = session.add_info(
+            target.torrent.info.raw,
+            scratch,
+            peers=(*target.magnet.peers, *peers),
+            layers=target.torrent.piece_layers,
+        )
         torrent.open_sources(target.magnet.trackers, ())
         return Transfer(session, torrent, machine, observe=observe)
     torrent = session.add_magnet(target.magnet, scratch, peers)

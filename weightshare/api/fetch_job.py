@@ -50,6 +50,8 @@ class FetchJob:
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
         self._record = self._earlier()
         self.machine = Machine(wish.timeout, time.monotonic())
+        self.found: tuple[Peer, ...] = ()
+        """The peers that the files came from and went to, once they are here."""
 
     def already_here(self, began: float) -> Fetched | None:
         """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
@@ -193,7 +195,7 @@ class FetchJob:
         # with the peers that were found.
         found: list[Peer] = []
         if live is not None:
-            found = live.torrent.dialled()
+            found = session.peers_of(live.torrent)
             session.remove(live.torrent)
         _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
         recalled = landing.recalled
@@ -223,6 +225,8 @@ class FetchJob:
                 explain(error, passed.info)
             raise
         received = transfer.received()
+        # Not `peers_of` once more: by now that would have the engine write out 2 MB of hashes a GiB.
+        self.found = tuple(dict.fromkeys([*found, *transfer.torrent.dialled()]))
         session.remove(transfer.torrent)
         return received
 

@@ -8,6 +8,7 @@ failure. After it, whatever happens, what arrived is kept and the same command r
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +18,12 @@ from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.gating import Wish
 from weightshare.api.limiting import Governor, governed
-from weightshare.api.results import Fetched, Preview
+from weightshare.api.results import Fetched, Preview, SeedStatus
+from weightshare.api.seeding import serve_fetched
 from weightshare.api.sources import resolve
 from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home
+from weightshare.errors import UsageError
 from weightshare.limits import Limits
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
@@ -30,6 +33,14 @@ from weightshare.swarm.torrent import Peer
 
 def _unwarned(_: str) -> None:
     """Nobody is warned."""
+
+
+def _unmentioned(_: Fetched) -> None:
+    """Nobody is told."""
+
+
+def _silent(_: SeedStatus) -> None:
+    """Nobody watches."""
 
 
 def fetch(
@@ -55,6 +66,10 @@ def fetch(
     require_mirrors: int = 0,
     on_warning: Callable[[str], None] = _unwarned,
     observe: Observer = ignore,
+    seed_for: float = 0.0,
+    on_fetched: Callable[[Fetched], None] = _unmentioned,
+    on_status: Callable[[SeedStatus], None] = _silent,
+    stop: threading.Event | None = None,
 ) -> Fetched:
     """Fetch a release, proving its publisher before the first weight byte and every byte before its final name.
 
@@ -83,14 +98,24 @@ def fetch(
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
         on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
         observe: told how it goes.
+        seed_for: once the release is complete, go on serving it for so many seconds before returning.
+        on_fetched: told when it is complete, before it is served.
+        on_status: told about once a second how the serving goes.
+        stop: ends the serving early; so does Ctrl-C.
 
     Raises:
-        UsageError: `config.toml` or the file of live limits says something it cannot.
+        UsageError: `config.toml` or the file of live limits says something it cannot, or part of a release is to be
+            served.
         TrustError, IntegrityError, RefusedContentError: the gate refused; nothing was kept.
         NetworkError: too little came in time; resumable.
         StoreError: the disk or another process stands in the way; resumable.
     """
     began = time.monotonic()
+    if seed_for and (include or exclude):
+        raise UsageError(
+            "Only a whole release can be served, and only some of its files are asked for.",
+            hint="Leave out either --seed-for, or --include and --exclude.",
+        )
     job = _job(
         source,
         directory,
@@ -111,7 +136,7 @@ def fetch(
         force=force,
     )
     whole = job.already_here(began)
-    if whole is not None:
+    if whole is not None and not seed_for:
         return whole
     call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
     governor = Governor(home or Home.default(), call, warn=on_warning)
@@ -121,7 +146,20 @@ def fetch(
         ) as session,
         governed(session, governor),
     ):
-        return job.run(session, began)
+        fetched = whole or job.run(session, began)
+        on_fetched(fetched)
+        if seed_for and fetched.complete:
+            serve_fetched(
+                session,
+                fetched,
+                home=home or Home.default(),
+                seconds=seed_for,
+                peers=(*job.found, *peers),
+                on_status=on_status,
+                observe=observe,
+                stop=stop or threading.Event(),
+            )
+        return fetched
 
 
 class How(TypedDict, total=False):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
-from weightshare.api.results import SeedStatus
+from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
 from weightshare.content.store import Home, Store
@@ -147,7 +148,13 @@ def seed(
             home, call, changed=lambda held: on_limits(held.limits, resting(held)), warn=on_warning
         )
         session = stack.enter_context(
-            Session(network=Network(network), port=port, limits=governor.held.limits, dht_nodes=dht_nodes)
+            Session(
+                network=Network(network),
+                port=port,
+                limits=governor.held.limits,
+                dht_nodes=dht_nodes,
+                serving=True,
+            )
         )
         stack.enter_context(governed(session, governor))
         listening = session.port
@@ -190,6 +197,74 @@ def seed(
         if len(lost) == len(offers):
             raise lost[-1]
         return status(last)
+
+
+def serve_fetched(
+    session: Session,
+    fetched: Fetched,
+    *,
+    home: Home,
+    seconds: float,
+    peers: Sequence[Peer],
+    on_status: Callable[[SeedStatus], None],
+    observe: Observer,
+    stop: threading.Event,
+) -> SeedStatus:
+    """Serve what was just fetched, in the session that fetched it, for so many seconds or until `stop` or Ctrl-C.
+
+    Args:
+        session: where it was fetched; listens on the port that its peers know.
+        fetched: the release; a complete one.
+        home: where its record is.
+        seconds: how long.
+        peers: those it came from, dialled again.
+        on_status: told about once a second how it goes.
+        observe: told how hashing goes, should a file have changed already.
+        stop: ends it.
+
+    Raises:
+        CorruptError: the files are not those that were proven any more, or cannot be read.
+    """
+    store = Store(home)
+    located = locate(store, Trustee(home, ()), fetched.info_hash_v2)
+    record, found = offer(store, located, observe)
+    watch = Watch(store, located, record)
+    lost: list[CorruptError] = []
+    names = tuple(one.name for one in found)
+    end = time.monotonic() + seconds
+
+    def status(now: Serving) -> SeedStatus:
+        return SeedStatus(
+            port=session.port,
+            releases=names,
+            peers=now.peers,
+            up_rate=now.up_rate,
+            uploaded=now.uploaded,
+            peers_by_release=tuple(now.by_release.items()),
+            limits=session.limits,
+        )
+
+    last = Serving(0, 0, 0.0)
+    with ExitStack() as stack:
+        with suppress(StoreLockedError):
+            stack.enter_context(store.seeding_lock(record))
+        try:
+            last = serve(
+                session,
+                found,
+                peers=peers,
+                ready=lambda: None,
+                report=lambda now: on_status(status(now)),
+                stopped=lambda: stop.is_set() or time.monotonic() >= end,
+                changed=lambda _: watch.changed(),
+                dropped=lambda name, why: lost.append(watch.error(name, why)),
+            )
+        except KeyboardInterrupt:
+            stop.set()
+    if lost:
+        raise lost[-1]
+    on_status(status(last))
+    return status(last)
 
 
 def _everything(store: Store) -> tuple[str, ...]:

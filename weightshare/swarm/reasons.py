@@ -13,7 +13,7 @@ from weightshare.errors import (
     StalledError,
     StoreError,
 )
-from weightshare.units import format_duration, format_rate, format_size
+from weightshare.units import MAX_INFO, format_duration, format_rate, format_size
 
 _RESUMES = "What arrived is kept: the same command resumes."
 _CAPPED = 0.8  # of the cap: headers and the swing of a few seconds' rate take the rest
@@ -174,7 +174,8 @@ def give_up(reason: Reason, seen: Observation, aim: Aim, waited: float) -> Netwo
         lied = f" {seen.liars} gave metadata of another hash and were left out." if seen.liars else ""
         return MetadataTimeoutError(
             f"{seen.peers + seen.liars} peer(s), but none sent the torrent's metadata in {span}.{lied}",
-            hint="Try again later, give a peer with --peer HOST:PORT, or fetch by the .torrent file or its URL.",
+            hint="Try again later, give a peer with --peer HOST:PORT, or fetch by the .torrent file or its URL. "
+            f"Metadata of more than {format_size(MAX_INFO)} is taken from nobody.",
             waited=waited,
             reason=Reason.NO_METADATA.value,
         )

@@ -21,12 +21,19 @@ from weightshare.swarm.alerts import Event, HungUp, ListenFailed, translate
 from weightshare.swarm.capping import Capping, Given
 from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
+from weightshare.swarm.request_queue import CROWD, Look, Pace
+from weightshare.swarm.round_trips import round_trips
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, priorities_of, real_files
 from weightshare.swarm.transport import Carrier
 
 _RETIRED: list[lt.session] = []  # see `Session.close`
 _LISTEN_WAIT = 3.0
+_ANSWER_WAIT = 2.0
+_GATHER = 0.03
+_LOOK_EVERY = 1.0
+_EARLY_LOOKS = (10.0, 0.2)  # for so long after the start, so often: a crowd forms within its first second
+_ASSUMED_ROUND_TRIP = {Network.PUBLIC: 0.1, Network.LAN: 0.001}
 _OWN_FLAGS = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
 
 
@@ -38,6 +45,7 @@ class Session:
         port: where to listen; None for the network's default.
         limits: what it may use from its first moment on; `limit` changes that.
         dht_nodes: by which to enter the DHT, where the network has one; none for the public ones.
+        serving: whether it is there to serve; one that fetches serves nobody unless there is a crowd.
 
     Raises:
         ListenError: nothing can be listened on.
@@ -50,6 +58,7 @@ class Session:
         port: int | None = None,
         limits: Effective | None = None,
         dht_nodes: Sequence[Peer] = (),
+        serving: bool = False,
     ) -> None:
         self.network = network
         self.limits = limits or Effective()
@@ -61,6 +70,8 @@ class Session:
             self._session.set_ip_filter(rules)
         self._early: list[Event] = []
         self._torrents: dict[str, Torrent] = {}
+        self._pace = self._new_pace(serving)
+        self._began = self._looked = self._gathered = time.monotonic()
         self._await_listening(port)
 
     def __enter__(self) -> Session:
@@ -216,6 +227,25 @@ class Session:
         self._capping.serves(handle, sum(layout.file_size(index) for index in indices), release)
         return self._attended(Torrent(handle, self.network, peers))
 
+    def peers_of(self, torrent: Carrier) -> list[Peer]:
+        """The connected peers by the addresses they listen on, so that they can be dialled; a few who hide it left out.
+
+        The engine tells the listening port of a peer that dialled us in resume data only.
+        """
+        if not isinstance(torrent, Torrent):
+            return torrent.dialled()
+        torrent.save_resume()
+        deadline = time.monotonic() + _ANSWER_WAIT
+        while time.monotonic() < deadline:
+            self._session.wait_for_alert(100)
+            for alert in self._session.pop_alerts():
+                if isinstance(alert, lt.save_resume_data_alert) and alert.handle == torrent._handle:
+                    listening = [(str(host), int(port)) for host, port in alert.params.peers]
+                    return torrent.connected_of(listening)
+                if isinstance(alert, lt.save_resume_data_failed_alert):
+                    return torrent.dialled()
+        return torrent.dialled()
+
     def remove(self, torrent: Carrier) -> None:
         """Forget a torrent, if it is still there; its files stay. Returns once the engine has let go of them."""
         if not isinstance(torrent, Torrent) or not torrent._handle.is_valid():
@@ -236,12 +266,24 @@ class Session:
         if self._early:
             early, self._early = self._early, []
             return early
+        self._look()
+        # At a thousand alerts a second each would be a turn of the caller's loop: let a few gather.
+        time.sleep(max(0.0, self._gathered + min(timeout, _GATHER) - time.monotonic()))
         self._session.wait_for_alert(max(1, int(timeout * 1000)))
-        events = translate(self._session.pop_alerts())
+        self._gathered = time.monotonic()
+        alerts = self._session.pop_alerts()
+        for alert in alerts:
+            if isinstance(alert, lt.session_stats_alert):
+                self._follow(alert.values)
+        events = translate(alerts)
         for event in events:
             if isinstance(event, HungUp) and event.key in self._torrents:
                 self._torrents[event.key].hung_up((event.address, event.port))
         return events
+
+    def setting(self, name: str) -> object:
+        """What the engine runs with just now, by libtorrent's name."""
+        return dict(self._session.get_settings())[name]
 
     def close(self) -> None:
         """End the session: no peers, no port, a word to the trackers.
@@ -269,6 +311,41 @@ class Session:
         """The torrent, from now on told of what concerns it alone."""
         self._torrents[torrent.key] = torrent
         return torrent
+
+    def _new_pace(self, serving: bool) -> Pace | None:
+        assumed = _ASSUMED_ROUND_TRIP.get(self.network)
+        if assumed is None:  # this machine alone: the path is known
+            return None
+        pace = Pace(expected=1 if serving else CROWD, round_trip=assumed)
+        self._session.apply_settings({"max_allowed_in_request_queue": pace.depth()})
+        self._depth = pace.depth()
+        return pace
+
+    def _look(self) -> None:
+        """Ask for the engine's counters when it is time; they come as an alert."""
+        now = time.monotonic()
+        early, often = _EARLY_LOOKS
+        if self._pace is not None and now - self._looked >= (
+            often if now - self._began < early else _LOOK_EVERY
+        ):
+            self._looked = now
+            self._session.post_session_stats()
+
+    def _follow(self, counters: Mapping[str, int]) -> None:
+        """Let those who connect next queue as many requests as the path takes."""
+        if self._pace is None:
+            return
+        look = Look(
+            time.monotonic(),
+            counters["net.sent_payload_bytes"],
+            counters["peer.num_peers_connected"],
+            counters["peer.num_peers_up_interested"],
+            counters["peer.num_peers_down_interested"],
+        )
+        depth = self._pace.see(look, round_trips() if look.connected else ())
+        if depth != self._depth:
+            self._depth = depth
+            self._session.apply_settings({"max_allowed_in_request_queue": depth})
 
     def _await_listening(self, port: int | None) -> None:
         deadline = time.monotonic() + _LISTEN_WAIT

@@ -195,6 +195,11 @@ class Torrent:
             (str(peer.ip[0]), int(peer.ip[1])) for peer in self._handle.get_peer_info() if peer.flags & ours
         ]
 
+    def connected_of(self, peers: Iterable[Peer]) -> list[Peer]:
+        """Those of these peers, given by the addresses they listen on, who are connected, and all that we dialled."""
+        hosts = {str(peer.ip[0]) for peer in self._handle.get_peer_info()}
+        return list(dict.fromkeys([*self.dialled(), *(peer for peer in peers if peer[0] in hosts)]))
+
     def flush(self) -> None:
         """Write out what is finished; `CacheFlushed` says when."""
         self._handle.flush_cache()
@@ -236,8 +241,10 @@ class Torrent:
         """Dial the known peers at once and not at the engine's next second.
 
         The engine dials when a torrent is taken up from a pause. To be called before there are trackers: they would
-        hear of the pause.
+        hear of the pause. Where it is dialling already a pause would cut that off, and for two seconds.
         """
+        if self._handle.get_peer_info():
+            return
         self._handle.pause()
         self._handle.resume()
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from weightshare.units import format_rate, format_size
-from weightshare_cli import options, output, progress
+from weightshare_cli import options, output, progress, serving
 from weightshare_cli.asking import can_ask
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, Preview, PreviewedFile, StrangerInfo
+    from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
 
 
 @click.command(
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
         (
             "in a script, from a publisher not pinned before",
             "weightshare fetch 'magnet:?xt=…' --trust SHA256:…",
+        ),
+        (
+            "on each node of a cluster at once, helping the others for ten minutes",
+            "weightshare fetch 'magnet:?xt=…' --network lan --seed-for 10m",
         ),
         ("what would it bring, and from where?", "weightshare fetch 'magnet:?xt=…' --dry-run"),
         (
@@ -73,6 +79,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Only say what would be fetched, and what is here already.",
 )
+@click.option(
+    "--seed-for",
+    cls=options.Option,
+    callback=options.duration,
+    default="0",
+    metavar="DURATION",
+    help="Serve it to the others for so long once it is complete: 90s, 30m, 2h. Ctrl-C ends it sooner.",
+)
 @options.require_mirrors
 @options.attestations
 @options.network
@@ -95,6 +109,7 @@ def command(
     allow_pickle: bool,
     force: bool,
     dry_run: bool,
+    seed_for: float,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -118,7 +133,10 @@ def command(
     from weightshare.api import fetching
 
     settings = ctx.ensure_object(Settings)
-    with given(source) as source, progress.reporter(settings) as observe:
+    stop = threading.Event()
+    given_away = 0
+    with given(source) as source, ExitStack() as stack:
+        observe = stack.enter_context(progress.reporter(settings))
         asking = can_ask(settings)
 
         def confirm(stranger: StrangerInfo) -> bool:
@@ -151,12 +169,43 @@ def command(
             with observe.paused():
                 output.warn([warning])
 
+        def fetched_now(fetched: Fetched) -> None:
+            if seed_for:
+                with observe.paused():
+                    _say(fetched, settings, "complete")
+                stack.enter_context(serving.stopping(stop))
+
+        def status(now: SeedStatus) -> None:
+            nonlocal given_away
+            given_away = now.uploaded
+            observe.status(serving.describe(now))
+
         limits = options.given(ctx, "max_down", "max_up", "max_connections")
-        fetched = fetching.fetch(source, directory, force=force, on_warning=warn, **limits, **how)
+        fetched = fetching.fetch(
+            source,
+            directory,
+            force=force,
+            on_warning=warn,
+            seed_for=seed_for,
+            on_fetched=fetched_now,
+            on_status=status,
+            stop=stop,
+            **limits,
+            **how,
+        )
+    if not seed_for:
+        _say(fetched, settings)
+    elif settings.json:
+        output.say_json(fetched.to_json() | {"event": "stopped", "uploaded": given_away})
+    elif not settings.quiet:
+        output.note(f"stopped; {format_size(given_away)} given")
+
+
+def _say(fetched: Fetched, settings: Settings, event: str = "") -> None:
     if settings.json:
-        output.say_json(fetched.to_json())
-        return
-    _show(fetched, settings)
+        output.say_json(fetched.to_json() | ({"event": event} if event else {}))
+    else:
+        _show(fetched, settings)
 
 
 def _show_preview(preview: Preview, settings: Settings) -> None:

@@ -487,30 +487,34 @@ def test_the_writer_refuses_what_the_reader_would() -> None:
 @pytest.mark.parametrize(
     ("total", "length"),
     [
-        (0, 256 * KIB),
+        (0, 64 * KIB),
+        (512 * MIB - 1, 64 * KIB),
+        (512 * MIB, 128 * KIB),
         (GIB, 256 * KIB),
-        (GIB + 1, MIB),
-        (4 * GIB + 1, 2 * MIB),
-        (32 * GIB + 1, 4 * MIB),
-        (512 * GIB + 1, 16 * MIB),
+        (14 * GIB, 2 * MIB),
+        (32 * GIB, 8 * MIB),
+        (64 * GIB, 16 * MIB),
+        (1024 * GIB, 16 * MIB),
     ],
 )
-def test_default_piece_length_grows_with_the_release(total: int, length: int) -> None:
+def test_default_piece_length_makes_about_four_thousand_pieces(total: int, length: int) -> None:
     assert default_piece_length([total // 3, total - total // 3]) == length
 
 
 @pytest.mark.parametrize(
     ("sizes", "length"),
     [
-        # 513 pieces of 256 KiB; of 512 KiB there are 257.
-        ([128 * MIB + 88], 512 * KIB),
-        ([5, 128 * MIB + 88], 512 * KIB),
-        ([128 * MIB], 256 * KIB),
-        ([128 * MIB + 256 * KIB + 1], 256 * KIB),
-        # 2,561 of 4 MiB, as of 2 MiB; of 8 MiB there are 1,281.
+        # 513 pieces of 64 KiB; of 128 KiB there are 257.
+        ([32 * MIB + 88], 128 * KIB),
+        ([5, 32 * MIB + 88], 128 * KIB),
+        ([32 * MIB], 64 * KIB),
+        ([32 * MIB + 64 * KIB + 1], 64 * KIB),
+        # 5,121 of 2 MiB, 2,561 of 4 MiB; of 8 MiB there are 1,281.
         ([10 * GIB + 88], 8 * MIB),
-        # Nothing up to 16 MiB helps, and longer ones are for those who ask for them.
-        ([64 * GIB + 88], 4 * MIB),
+        # 4,097 of 16 MiB and 8,193 of 8 MiB.
+        ([64 * GIB + 88], 16 * MIB),
+        # 513 of 16 MiB in one file, of a length that no longer one follows; of 8 MiB there are 1,026.
+        ([8 * GIB + 8 * MIB + 88, 60 * GIB], 8 * MIB),
     ],
 )
 def test_default_piece_length_leaves_no_hash_alone(sizes: list[int], length: int) -> None:
