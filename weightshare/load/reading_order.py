@@ -1,0 +1,120 @@
+"""The order in which a loader wants a release's bytes: small files, the shards' headers, tensors by layer, the rest.
+
+It is known bit by bit: a shard's tensors only once its header has been read, and the header lies at the shard's own
+beginning. Until then a shard is wanted from its beginning on. Nothing here reads a file, and nothing depends on it but
+the order: every byte is fetched and proven in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from weightshare.content.safetensors_header import LENGTH_SIZE, Header
+from weightshare.load.plan import SUFFIX
+from weightshare.load.tensor_order import place_of
+from weightshare.manifest.kinds import is_pickle
+from weightshare.manifest.ranges import ByteRange
+from weightshare.units import MIB
+
+SMALL = 64 * MIB
+"""Bytes; a longer file is none of those that a loader reads before the weights."""
+
+_OTHER_WEIGHTS = (".gguf", ".onnx", ".h5", ".msgpack", ".npz")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Ranges in the order in which they are wanted. Together they cover every file once.
+
+    Attributes:
+        head: small files, and the headers of the shards to load.
+        body: everything else.
+    """
+
+    head: tuple[ByteRange, ...]
+    body: tuple[ByteRange, ...]
+
+
+class ReadingOrder:
+    """What is wanted first, by what is known so far.
+
+    Args:
+        files: path and size in bytes of each, in the release's order.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, int]]) -> None:
+        self._files = tuple(files)
+        self._sizes = dict(files)
+        self._headers: dict[str, Header | None] = {}
+        self._chosen: Collection[str] | None = None
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The files that begin with a safetensors header, by their names."""
+        return tuple(path for path, size in self._files if path.lower().endswith(SUFFIX) and size)
+
+    def choose(self, paths: Collection[str]) -> None:
+        """These shards are the ones that are loaded; others hold the same weights in a second layout."""
+        self._chosen = frozenset(paths)
+
+    def learn(self, path: str, header: Header | None) -> None:
+        """Take in a shard's header, None for one that cannot be read: then it is wanted from its beginning on."""
+        self._headers[path] = header
+
+    def unknown(self) -> int:
+        """How many of the shards to load have a header that was not read yet."""
+        return sum(path not in self._headers for path in self.shards if self._is_chosen(path))
+
+    def parts(self, path: str) -> tuple[ByteRange, ...]:
+        """The ranges of one file in the order they lie in it; its bytes as one range where no more is known."""
+        header = self._headers.get(path)
+        if header is None:
+            return (ByteRange(path, 0, self._sizes[path]),)
+        tensors = (ByteRange(path, each.start, each.end, each.name) for each in header.tensors)
+        return (ByteRange(path, 0, header.length), *tensors)
+
+    def reading(self) -> Reading:
+        """The order as known now."""
+        shards = self.shards
+        chosen = [path for path in shards if self._is_chosen(path)]
+        others = [path for path in shards if not self._is_chosen(path)]
+        plain = [(path, size) for path, size in self._files if path not in set(shards)]
+        small = sorted((file for file in plain if _is_small(*file)), key=lambda file: file[1])
+        large = [path for path, size in plain if not _is_small(path, size)]
+        begun, built, whole = self._in_model_order(chosen)
+        body = [*built, *whole]
+        for part in self._in_model_order(others):
+            body.extend(part)
+        body.extend(ByteRange(path, 0, self._sizes[path]) for path in large)
+        head = (*(ByteRange(path, 0, size) for path, size in small), *begun)
+        return Reading(head, tuple(body))
+
+    def _is_chosen(self, path: str) -> bool:
+        return self._chosen is None or path in self._chosen
+
+    def _in_model_order(
+        self, shards: Sequence[str]
+    ) -> tuple[list[ByteRange], list[ByteRange], list[ByteRange]]:
+        """Headers, tensors as a model is built from them, and what is left of shards whose tensors are not known."""
+        begun: list[ByteRange] = []
+        keyed: list[tuple[tuple[int, int], int, int, ByteRange]] = []
+        whole: list[ByteRange] = []
+        for rank, path in enumerate(shards):
+            header = self._headers.get(path)
+            if header is None:
+                size = self._sizes[path]
+                begins = min(LENGTH_SIZE, size) if path not in self._headers else 0
+                if begins:
+                    begun.append(ByteRange(path, 0, begins))
+                whole.append(ByteRange(path, begins, size))
+                continue
+            begin, *tensors = self.parts(path)
+            begun.append(begin)
+            keyed.extend((place_of(each.tensor), rank, each.begin, each) for each in tensors)
+        keyed.sort(key=lambda each: each[:3])
+        return begun, [each[3] for each in keyed], whole
+
+
+def _is_small(path: str, size: int) -> bool:
+    return size <= SMALL and not is_pickle(path) and not path.lower().endswith(_OTHER_WEIGHTS)
