@@ -11,6 +11,7 @@ from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.ordering import FetchOrder, Ordering
 from weightshare.api.piece_reuse import PieceReuse, load_layers, save_layers
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
@@ -61,6 +62,9 @@ class FetchJob:
         ):
             return None
         self._trustee.remember(passed.decision)
+        ordering = self._ordering(passed)
+        if ordering is not None:
+            ordering.begin((), record.path, {entry.path: record.path / entry.path for entry in files})
         return self._result(
             passed,
             record,
@@ -116,6 +120,7 @@ class FetchJob:
             state = self._store.folder(record)
             _write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
+            ordering = self._ordering(passed)
             prover = stack.enter_context(Prover(passed.info.piece_length))
             journal = stack.enter_context(Journal(state / "pieces"))
             landing = stack.enter_context(
@@ -126,14 +131,18 @@ class FetchJob:
                     prover,
                     lambda data: _write(state / "resume", data),
                     journal,
+                    ordering.watch if ordering is not None else None,
                 )
             )
             if not plan.has_staged:
                 journal.forget()
             _make(plan.staging / passed.info.name)
             taken = pieces.take(plan.found, plan.staging, landing, prover, journal, self._observe)
+            if ordering is not None:
+                placed = {path: record.path / path for path in plan.receipts}
+                ordering.begin(plan.spans, plan.staging / passed.info.name, placed)
             swarm_bytes = self._transfer(
-                session, passed, plan, landing, state, live, taken, pieces.all_layers
+                session, passed, plan, landing, state, live, taken, pieces.all_layers, ordering
             )
             receipts = landing.promote(record.path)
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
@@ -148,6 +157,7 @@ class FetchJob:
         live: Transfer | None,
         taken: set[int],
         layers: Mapping[bytes, bytes] | None,
+        ordering: Ordering | None,
     ) -> int:
         """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
         if not plan.spans:
@@ -184,6 +194,7 @@ class FetchJob:
                 landing,
                 trackers=self._target.magnet.trackers,
                 web_seeds=self._target.magnet.web_seeds,
+                order=ordering,
             )
         except BaseException as error:
             if transfer.suspend(landing):
@@ -194,6 +205,18 @@ class FetchJob:
         received = transfer.received()
         session.remove(transfer.torrent)
         return received
+
+    def _ordering(self, passed: Passed) -> Ordering | None:
+        """Who says what comes first and is told what is here; None where nobody asked for either."""
+        if self._wish.order is FetchOrder.RAREST and self._wish.on_range is None:
+            return None
+        return Ordering(
+            passed.decision.verified.manifest,
+            passed.info,
+            self._wish.order,
+            self._wish.on_range,
+            self._target.torrent.piece_layers if self._target.torrent is not None else None,
+        )
 
     def _looked(self, done: int, total: int) -> None:
         self._observe(Progress(Phase.CHECKING, done, total))

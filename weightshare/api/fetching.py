@@ -17,6 +17,7 @@ from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.gating import Wish
 from weightshare.api.limiting import Governor, governed
+from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview
 from weightshare.api.sources import resolve
 from weightshare.api.trusting import Confirm, Trustee
@@ -54,6 +55,8 @@ def fetch(
     attestations: Sequence[str | Path] = (),
     require_mirrors: int = 0,
     on_warning: Callable[[str], None] = _unwarned,
+    order: str = FetchOrder.RAREST,
+    on_range: OnRange | None = None,
     observe: Observer = ignore,
 ) -> Fetched:
     """Fetch a release, proving its publisher before the first weight byte and every byte before its final name.
@@ -82,6 +85,11 @@ def fetch(
         attestations: countersignatures by mirrors, to be held against this release.
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
         on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
+        order: `rarest` asks for the rarest pieces first, as is best for everybody; `model` for those of small files, of
+            headers and of tensors by layer, a few at a time, and for all others rarest first.
+        on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
+        and
+            once when it is proven; those that are here already come first. Called by the thread that fetches.
         observe: told how it goes.
 
     Raises:
@@ -106,6 +114,8 @@ def fetch(
             timeout=timeout,
             attestations=attestations,
             require_mirrors=require_mirrors,
+            order=order,
+            on_range=on_range,
             observe=observe,
         ),
         force=force,
@@ -140,6 +150,8 @@ class How(TypedDict, total=False):
     timeout: float
     attestations: Sequence[str | Path]
     require_mirrors: int
+    order: str
+    on_range: OnRange | None
     observe: Observer
 
 
@@ -176,6 +188,8 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         timeout=how.get("timeout", 300.0),
         peers=tuple(how.get("peers", ())),
         mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
+        order=FetchOrder(how.get("order", FetchOrder.RAREST)),
+        on_range=how.get("on_range"),
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
@@ -31,6 +32,16 @@ _TICK = 0.1
 _FILE_MODE = 0o444
 
 
+class Witness(Protocol):
+    """Who wants to know which pieces were read back, and which are proven by it."""
+
+    def hashed(self, span: Span, piece: int, digest: bytes) -> None:
+        """A piece of a file was read back and has this hash; whether it is the signed one, its file will show."""
+
+    def proven(self, pieces: Collection[int]) -> None:
+        """These pieces were read back, and the root over their file is the signed one."""
+
+
 class Landing:
     """The staged files of one fetch. It is the sink of a swarm transfer.
 
@@ -41,6 +52,7 @@ class Landing:
         prover: reads pieces back and hashes them.
         keep_resume: writes the engine's resume data.
         journal: records what was read back, and knows what an earlier run had.
+        witness: told what the hashes show.
 
     Attributes:
         distrust: called with a file whose pieces are not the signed file, before they are looked at again.
@@ -54,8 +66,10 @@ class Landing:
         prover: Prover,
         keep_resume: Callable[[bytes], None],
         journal: Journal,
+        witness: Witness | None = None,
     ) -> None:
         self._pieces = pieces
+        self._witness = witness
         self._staging = staging
         self._prover = prover
         self._keep_resume = keep_resume
@@ -196,6 +210,8 @@ class Landing:
         self._layers[span.position][at : at + HASH_SIZE] = digest
         self._open[span.position].discard(piece)
         self._proven_bytes += length
+        if self._witness is not None:
+            self._witness.hashed(span, piece, digest)
         return () if self._open[span.position] else self._close(span)
 
     def _close(self, span: Span) -> Collection[int]:
@@ -208,6 +224,8 @@ class Landing:
         )
         if root == span.file.pieces_root:
             self._syncs[span.position] = self._syncer.submit(_sync, self._path(span))
+            if self._witness is not None:
+                self._witness.proven(span.pieces)
             return ()
         tries = self._attempts[span.position] = self._attempts.get(span.position, 0) + 1
         if tries >= _READ_BACKS:

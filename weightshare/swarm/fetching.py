@@ -30,6 +30,7 @@ from weightshare.swarm.alerts import (
     ResumeSaved,
     TorrentFailed,
 )
+from weightshare.swarm.order import Order
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import Observation, Watch
@@ -126,8 +127,11 @@ class Transfer:
         *,
         trackers: Collection[str] = (),
         web_seeds: Collection[str] = (),
+        order: Order | None = None,
     ) -> None:
         """Fetch the files at these places in the file tree and have the sink prove every piece from disk.
+
+        Pieces are asked for rarest first; of those that the order names, a few at a time before all others.
 
         Raises:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
@@ -137,9 +141,11 @@ class Transfer:
         self._wanted = sum(span.file.size for span in PieceMap(info).spans if span.position in chosen)
         # What was here is counted before anybody is dialled: a small file arrives in a moment.
         self._before = self._done()
+        loop = PieceLoop(self, info, positions, sink, order)
+        loop.begin()
         self.torrent.connect_now()
         self.torrent.open_sources(trackers, web_seeds)
-        PieceLoop(self, info, positions, sink).run()
+        loop.run()
 
     def suspend(self, sink: Sink) -> bool:
         """Stop, write out what came and hand the sink its resume data, within a bounded time; whether that worked."""

@@ -1,9 +1,9 @@
 """Pieces in the order a loader wants, and how many of them may be asked for before all others.
 
-The engine picks rarest first: among the pieces that a peer has, it takes the one with the least
-(copies among peers that are no seeds + 1) x (8 - priority), at random among equals. A piece in front (priority 7) counts
-as a quarter as common as it is. So where one peer is asked, or a settled swarm, the front comes first; and a piece that
-is far rarer than the front is fetched before it all the same.
+The engine picks rarest first: among the pieces that a peer has, it takes the one with the least (copies among peers
+that are no seeds + 1) x (8 - priority), at random among equals. A piece in front (priority 7) counts as a quarter as
+common as it is. So where one peer is asked, or a settled swarm, the front comes first; and a piece that is far rarer
+than the front is fetched before it all the same.
 
 The danger is a crowd that starts at once and wants the same order: every node asks the one seeder for the same pieces
 before any of them can pass one on. With A pieces on their way from the seeder (about one a node) and W in front, each
@@ -47,10 +47,13 @@ class Wanted:
 
 
 class Order(Protocol):
-    """Who knows what is wanted first."""
+    """Who knows what is wanted first, and learns more of it from what can be read."""
 
     def wanted(self) -> Wanted:
         """The order as known now: the same object as long as nothing changed."""
+
+    def readable(self, pieces: Collection[int]) -> None:
+        """These pieces can be read from disk now."""
 
 
 class Window:

@@ -13,6 +13,7 @@ from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Phase
 from weightshare.swarm.alerts import CacheFlushed, Checked, Event, PieceFinished, ResumeFailed, ResumeSaved
+from weightshare.swarm.order import Order, Window
 from weightshare.swarm.states import Watch
 from weightshare.swarm.torrent import Torrent
 from weightshare.units import MIB
@@ -20,6 +21,7 @@ from weightshare.units import MIB
 TICK = 0.1
 _BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
+_ORDER_EVERY = 0.25
 
 
 class Sink(Protocol):
@@ -74,7 +76,14 @@ class Steps(Protocol):
 class PieceLoop:
     """The main loop: pieces finish, are flushed, become readable, are proven."""
 
-    def __init__(self, transfer: Steps, info: Info, positions: Collection[int], sink: Sink) -> None:
+    def __init__(
+        self,
+        transfer: Steps,
+        info: Info,
+        positions: Collection[int],
+        sink: Sink,
+        order: Order | None = None,
+    ) -> None:
         self._transfer = transfer
         self._torrent = transfer.torrent
         self._sink = sink
@@ -92,11 +101,18 @@ class PieceLoop:
         self._resume_due = 0.0
         self._resume_asked = False
         self._looked = 0.0
+        self._order = order
+        self._window = Window(order, info.piece_length) if order is not None else None
+        self._ordered = 0.0
+
+    def begin(self) -> None:
+        """Take in what is here, and say what is wanted first; before anybody is dialled."""
+        here = self._torrent.pieces()
+        self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
+        self._want_first(self._transfer.clock())
 
     def run(self) -> None:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
-        here = self._torrent.pieces()
-        self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
         clock = self._transfer.clock
         watch = Watch(Phase.FETCHING, self._transfer.timeout, clock())
         self._resume_due = clock() + 1
@@ -114,6 +130,8 @@ class PieceLoop:
                     return
                 if watch.phase is Phase.FETCHING:
                     watch = Watch(Phase.PROVING, 0, clock())
+            if clock() - self._ordered >= _ORDER_EVERY:
+                self._want_first(clock())
             self._save_resume(clock())
             if clock() - self._looked >= TICK:
                 self._looked = clock()
@@ -130,7 +148,7 @@ class PieceLoop:
         if isinstance(event, PieceFinished):
             self._take((event.piece,))
         elif isinstance(event, CacheFlushed) and self._flushing is not None:
-            self._sink.readable(self._flushing)
+            self._readable(self._flushing)
             self._flushing = None
         elif isinstance(event, ResumeSaved):
             self._sink.resume_data(event.data)
@@ -140,6 +158,24 @@ class PieceLoop:
         elif isinstance(event, ResumeFailed):
             self._resume_asked = False
             self._resume_due = now + 2
+
+    def _readable(self, pieces: Collection[int]) -> None:
+        self._sink.readable(pieces)
+        if self._order is not None:
+            self._order.readable(pieces)
+
+    def _want_first(self, now: float) -> None:
+        if self._window is None:
+            return
+        self._ordered = now
+        status = self._torrent.status()
+        front = self._window.front(
+            self._arrived,
+            missing=len(self._wanted) - len(self._arrived),
+            rate=status.down_rate,
+            leeches=status.peers - status.seeds,
+        )
+        self._torrent.want_first(front)
 
     def _flush(self, now: float) -> None:
         complete = len(self._arrived) == len(self._wanted)

@@ -20,6 +20,7 @@ Peer = tuple[str, int]
 _REDIAL = 2.0
 _PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
 _USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
+_NORMAL, _FIRST = 4, 7  # the engine's priorities
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Torrent:
         self._hung_up: Counter[Peer] = Counter()
         self._has_v2 = handle.info_hashes().has_v2()
         self._dialled = 0.0
+        self._first: set[int] = set()
         self.key = key_of(handle.info_hashes())
 
     def info(self) -> bytes:
@@ -82,6 +84,19 @@ class Torrent:
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files, by their place in the file tree."""
         self._handle.prioritize_files(priorities_of(self._metadata().layout(), positions))
+
+    def want_first(self, pieces: Collection[int]) -> None:
+        """Ask for these wanted pieces before all others; those that were first until now are like all others again.
+
+        By priority and not by deadline: with deadlines the engine cancels what it had asked for, asks peer after peer
+        for the same block, and has no regard to what is rare.
+        """
+        first = set(pieces)
+        for piece in self._first - first:
+            self._handle.piece_priority(piece, _NORMAL)
+        for piece in first - self._first:
+            self._handle.piece_priority(piece, _FIRST)
+        self._first = first
 
     def _metadata(self) -> lt.torrent_info:
         found = self._handle.torrent_file()
@@ -217,5 +232,5 @@ def priorities_of(files: lt.file_storage, wanted: Collection[int]) -> list[int]:
     """The engine's priorities by its file numbers when just these places in the file tree are wanted."""
     priorities = [0] * files.num_files()
     for position, index in enumerate(real_files(files)):
-        priorities[index] = 4 if position in wanted else 0
+        priorities[index] = _NORMAL if position in wanted else 0
     return priorities

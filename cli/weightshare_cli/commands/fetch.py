@@ -73,6 +73,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Only say what would be fetched, and what is here already.",
 )
+@click.option(
+    "--order",
+    cls=options.Option,
+    type=click.Choice(["rarest", "model"]),
+    metavar="rarest|model",
+    default="rarest",
+    help="What comes first: what is rarest, or small files, headers and tensors by layer.",
+)
 @options.require_mirrors
 @options.attestations
 @options.network
@@ -95,6 +103,7 @@ def command(
     allow_pickle: bool,
     force: bool,
     dry_run: bool,
+    order: str,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -139,6 +148,7 @@ def command(
             "timeout": timeout,
             "attestations": attestations,
             "require_mirrors": require_mirrors,
+            "order": order,
             "observe": observe,
         }
         if dry_run:
