@@ -88,8 +88,7 @@ def fetch(
         order: `rarest` asks for the rarest pieces first, as is best for everybody; `model` for those of small files, of
             headers and of tensors by layer, a few at a time, and for all others rarest first.
         on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
-        and
-            once when it is proven; those that are here already come first. Called by the thread that fetches.
+            and once when it is proven; those that are here already come first. Called by the thread that fetches.
         observe: told how it goes.
 
     Raises:

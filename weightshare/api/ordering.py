@@ -20,7 +20,6 @@ from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import Manifest
 from weightshare.manifest.pieces import PieceMap, Span
 from weightshare.manifest.ranges import ByteRange, RangeMap
-from weightshare.swarm.order import Wanted
 
 OnRange = Callable[[RangeReady], None]
 """Called from the thread that fetches, which waits for it. What it raises ends the fetch, which resumes."""
@@ -70,7 +69,7 @@ class Ordering:
         self._reading = ReadingOrder(())
         self._known = 0  # headers
         self._used = 0  # of them when the order was last made
-        self._wanted = Wanted((), ())
+        self._wanted: tuple[int, ...] = ()
         self._changed = False
 
     def begin(self, fetched: Collection[Span], staged: Path, placed: Mapping[str, Path]) -> None:
@@ -98,16 +97,13 @@ class Ordering:
 
     # ---- for the swarm's loop
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> tuple[int, ...]:
         """The pieces to be fetched in their order, as far as it is known."""
         # A new order costs a look at every tensor: wait until all headers are known, or twice as many as before.
         if self._in_order and (self._changed or (self._known > self._used and self._known >= 2 * self._used)):
             self._changed, self._used = False, self._known
-            reading = self._reading.reading()
-            head = self._map.in_order(each for each in reading.head if each.path in self._fetched)
-            body = self._map.in_order(each for each in reading.body if each.path in self._fetched)
-            first = set(head)
-            self._wanted = Wanted(head, tuple(piece for piece in body if piece not in first))
+            ranges = (each for each in self._reading.ranges() if each.path in self._fetched)
+            self._wanted = self._map.in_order(ranges)
         return self._wanted
 
     def readable(self, pieces: Collection[int]) -> None:

@@ -8,7 +8,6 @@ the order: every byte is fetched and proven in any case.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from weightshare.content.safetensors_header import LENGTH_SIZE, Header
 from weightshare.load.plan import SUFFIX
@@ -21,19 +20,6 @@ SMALL = 64 * MIB
 """Bytes; a longer file is none of those that a loader reads before the weights."""
 
 _OTHER_WEIGHTS = (".gguf", ".onnx", ".h5", ".msgpack", ".npz")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Ranges in the order in which they are wanted. Together they cover every file once.
-
-    Attributes:
-        head: small files, and the headers of the shards to load.
-        body: everything else.
-    """
-
-    head: tuple[ByteRange, ...]
-    body: tuple[ByteRange, ...]
 
 
 class ReadingOrder:
@@ -74,28 +60,25 @@ class ReadingOrder:
         tensors = (ByteRange(path, each.start, each.end, each.name) for each in header.tensors)
         return (ByteRange(path, 0, header.length), *tensors)
 
-    def reading(self) -> Reading:
-        """The order as known now."""
+    def ranges(self) -> tuple[ByteRange, ...]:
+        """All ranges in the order as known now; together they cover every file once."""
         shards = self.shards
         chosen = [path for path in shards if self._is_chosen(path)]
         others = [path for path in shards if not self._is_chosen(path)]
         plain = [(path, size) for path, size in self._files if path not in set(shards)]
         small = sorted((file for file in plain if _is_small(*file)), key=lambda file: file[1])
-        large = [path for path, size in plain if not _is_small(path, size)]
-        begun, built, whole = self._in_model_order(chosen)
-        body = [*built, *whole]
-        for part in self._in_model_order(others):
-            body.extend(part)
-        body.extend(ByteRange(path, 0, self._sizes[path]) for path in large)
-        head = (*(ByteRange(path, 0, size) for path, size in small), *begun)
-        return Reading(head, tuple(body))
+        large = [file for file in plain if not _is_small(*file)]
+        return (
+            *(ByteRange(path, 0, size) for path, size in small),
+            *self._in_model_order(chosen),
+            *self._in_model_order(others),
+            *(ByteRange(path, 0, size) for path, size in large),
+        )
 
     def _is_chosen(self, path: str) -> bool:
         return self._chosen is None or path in self._chosen
 
-    def _in_model_order(
-        self, shards: Sequence[str]
-    ) -> tuple[list[ByteRange], list[ByteRange], list[ByteRange]]:
+    def _in_model_order(self, shards: Sequence[str]) -> list[ByteRange]:
         """Headers, tensors as a model is built from them, and what is left of shards whose tensors are not known."""
         begun: list[ByteRange] = []
         keyed: list[tuple[tuple[int, int], int, int, ByteRange]] = []
@@ -113,7 +96,7 @@ class ReadingOrder:
             begun.append(begin)
             keyed.extend((place_of(each.tensor), rank, each.begin, each) for each in tensors)
         keyed.sort(key=lambda each: each[:3])
-        return begun, [each[3] for each in keyed], whole
+        return [*begun, *(each[3] for each in keyed), *whole]
 
 
 def _is_small(path: str, size: int) -> bool:

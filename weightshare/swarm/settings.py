@@ -130,6 +130,10 @@ def session_settings(
         "tick_interval": 100,
         "max_out_request_queue": 2000,
         "max_allowed_in_request_queue": 5000,
+        # What is wanted first is asked for first: not behind seconds of requests, four random pieces or a run of them.
+        "request_queue_time": 1,
+        "initial_picker_threshold": 0,
+        "whole_pieces_threshold": 0,
         "max_queued_disk_bytes": 16 * MIB,
         "hashing_threads": max(1, os.cpu_count() or 1),
         "aio_threads": 4,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weightshare.content.safetensors_header import Header, TensorInfo
-from weightshare.load.reading_order import SMALL, Reading, ReadingOrder
+from weightshare.load.reading_order import SMALL, ReadingOrder
 from weightshare.manifest.ranges import ByteRange
 
 SIZE = 1000
@@ -45,32 +45,29 @@ def order() -> ReadingOrder:
     return made
 
 
-def wanted(reading: Reading) -> list[tuple[str, int, str]]:
-    return [(each.path, each.begin, each.tensor) for each in (*reading.head, *reading.body)]
+def wanted(made: ReadingOrder) -> list[tuple[str, int, str]]:
+    return [(each.path, each.begin, each.tensor) for each in made.ranges()]
 
 
-def assert_covers_all(reading: Reading) -> None:
+def assert_covers_all(made: ReadingOrder) -> None:
     for path, size in FILES:
-        ranges = sorted(
-            (each.begin, each.end) for each in (*reading.head, *reading.body) if each.path == path
-        )
+        ranges = sorted((each.begin, each.end) for each in made.ranges() if each.path == path)
         ends = [0, *(end for _, end in ranges)]
         assert [begin for begin, _ in ranges] == ends[:-1], path
         assert ends[-1] == size, path
 
 
 def test_small_files_and_the_beginnings_of_shards_come_first() -> None:
-    reading = order().reading()
-    assert [each.path for each in reading.head] == [
+    ranges = order().ranges()
+    assert [each.path for each in ranges] == [
         *("empty", "config.json", "README.md", "tokenizer.json"),
         *("model-1.safetensors", "model-2.safetensors"),
-    ]
-    assert reading.head[-1] == ByteRange("model-2.safetensors", 0, 8)
-    assert [each.path for each in reading.body] == [
         *("model-1.safetensors", "model-2.safetensors"),
         *("consolidated.safetensors", "consolidated.safetensors", "big.txt", "old.bin"),
     ]
-    assert_covers_all(reading)
+    assert ranges[4] == ByteRange("model-1.safetensors", 0, 8)
+    assert ranges[6] == ByteRange("model-1.safetensors", 8, SIZE)
+    assert_covers_all(order())
 
 
 def test_tensors_come_by_layer_across_the_shards() -> None:
@@ -78,29 +75,29 @@ def test_tensors_come_by_layer_across_the_shards() -> None:
     made.learn("model-1.safetensors", FIRST)
     made.learn("model-2.safetensors", SECOND)
     assert made.unknown() == 0
-    reading = made.reading()
-    assert reading.head[-2:] == (
+    ranges = made.ranges()
+    assert ranges[4:6] == (
         ByteRange("model-1.safetensors", 0, 100),
         ByteRange("model-2.safetensors", 0, 100),
     )
-    assert [each.tensor for each in reading.body[:6]] == [
+    assert [each.tensor for each in ranges[6:12]] == [
         *("model.embed.w", "model.layers.0.w", "model.layers.0.v", "model.layers.1.w", "model.layers.1.v"),
         "lm_head.w",
     ]
-    assert_covers_all(reading)
+    assert_covers_all(made)
 
 
 def test_a_shard_whose_header_is_not_known_yet_follows_the_tensors_that_are() -> None:
     made = order()
     made.learn("model-2.safetensors", SECOND)
     assert made.unknown() == 1
-    assert wanted(made.reading())[-8:-4] == [
+    assert wanted(made)[-8:-4] == [
         ("model-2.safetensors", 700, "model.layers.0.v"),
         ("model-2.safetensors", 400, "model.layers.1.v"),
         ("model-2.safetensors", 100, "lm_head.w"),
         ("model-1.safetensors", 8, ""),
     ]
-    assert_covers_all(made.reading())
+    assert_covers_all(made)
 
 
 def test_a_shard_without_a_sound_header_is_read_from_its_beginning() -> None:
@@ -108,27 +105,25 @@ def test_a_shard_without_a_sound_header_is_read_from_its_beginning() -> None:
     made.learn("model-1.safetensors", None)
     made.learn("model-2.safetensors", SECOND)
     assert made.unknown() == 0
-    assert wanted(made.reading())[-5] == ("model-1.safetensors", 0, "")
+    assert wanted(made)[-5] == ("model-1.safetensors", 0, "")
     assert made.parts("model-1.safetensors") == (ByteRange("model-1.safetensors", 0, SIZE),)
-    assert_covers_all(made.reading())
+    assert_covers_all(made)
 
 
 def test_without_a_choice_all_shards_are_the_ones_to_load() -> None:
     made = ReadingOrder(FILES)
     assert made.unknown() == 3
-    assert [each.path for each in made.reading().head][-3:] == list(made.shards)
+    assert [each.path for each in made.ranges()][4:7] == list(made.shards)
 
 
 def test_a_second_layout_comes_after_the_first_and_in_order_too() -> None:
     made = order()
     made.learn("consolidated.safetensors", header("norm.w", "layers.0.w", "tok_embeddings.w"))
-    tail = wanted(made.reading())[-6:]
+    tail = wanted(made)[-6:]
     assert [tensor for _, _, tensor in tail] == ["", "tok_embeddings.w", "layers.0.w", "norm.w", "", ""]
 
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_a_file_too_short_for_a_header(size: int) -> None:
-    reading = ReadingOrder([("x.safetensors", size)]).reading()
-    assert reading == Reading(
-        (ByteRange("x.safetensors", 0, size),), (ByteRange("x.safetensors", size, size),)
-    )
+    ranges = ReadingOrder([("x.safetensors", size)]).ranges()
+    assert ranges == (ByteRange("x.safetensors", 0, size), ByteRange("x.safetensors", size, size))
