@@ -50,7 +50,7 @@ WANTED = tuple(range(PIECES))
 
 def ours(here: set[int], others: int) -> set[int]:
     """As a fetch does it, at a rate that would not lengthen the front."""
-    return set(Window(Fixed(), 1).front(here, missing=PIECES - len(here), rate=0.1, leeches=others))
+    return set(Window(Fixed(), 1).front(here, missing=PIECES - len(here), rate=0.1, leeches=others, asked=1))
 
 
 @cache

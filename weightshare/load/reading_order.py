@@ -62,10 +62,10 @@ class ReadingOrder:
 
     def ranges(self) -> tuple[ByteRange, ...]:
         """All ranges in the order as known now; together they cover every file once."""
-        shards = self.shards
+        shards = dict.fromkeys(self.shards)
         chosen = [path for path in shards if self._is_chosen(path)]
         others = [path for path in shards if not self._is_chosen(path)]
-        plain = [(path, size) for path, size in self._files if path not in set(shards)]
+        plain = [(path, size) for path, size in self._files if path not in shards]
         small = sorted((file for file in plain if _is_small(*file)), key=lambda file: file[1])
         large = [file for file in plain if not _is_small(*file)]
         return (

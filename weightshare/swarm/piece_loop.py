@@ -21,7 +21,7 @@ from weightshare.units import MIB
 TICK = 0.1
 _BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
-_ORDER_EVERY = 0.25
+_ORDER_EVERY = 0.5
 
 
 class Sink(Protocol):
@@ -174,6 +174,7 @@ class PieceLoop:
             missing=len(self._wanted) - len(self._arrived),
             rate=status.down_rate,
             leeches=status.peers - status.seeds,
+            asked=self._torrent.asked_of_seeds(),
         )
         self._torrent.want_first(front)
 

@@ -13,6 +13,8 @@ from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import key_of
 from weightshare.swarm.lookup import Lookup
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
+from weightshare.swarm.networks import Network, allowed_urls, allows_host
+from weightshare.units import BLOCK
 
 Peer = tuple[str, int]
 
@@ -97,6 +99,11 @@ class Torrent:
         for piece in first - self._first:
             self._handle.piece_priority(piece, _FIRST)
         self._first = first
+
+    def asked_of_seeds(self) -> int:
+        """Bytes on their way from peers that have everything."""
+        peers = self._handle.get_peer_info()
+        return BLOCK * sum(peer.download_queue_length for peer in peers if peer.flags & lt.peer_info.seed)
 
     def _metadata(self) -> lt.torrent_info:
         found = self._handle.torrent_file()

@@ -26,8 +26,10 @@ SLOW = 1.0
 """Bytes a second, far less than a piece."""
 
 
-def front(window: Window, here: set[int], *, total: int, rate: float = SLOW, leeches: int = 0) -> list[int]:
-    return list(window.front(here, missing=total - len(here), rate=rate, leeches=leeches))
+def front(
+    window: Window, here: set[int], *, total: int, rate: float = SLOW, leeches: int = 0, asked: int = 0
+) -> list[int]:
+    return list(window.front(here, missing=total - len(here), rate=rate, leeches=leeches, asked=asked))
 
 
 def test_it_slides_over_what_arrives() -> None:
@@ -59,6 +61,12 @@ def test_it_is_longer_in_a_crowd() -> None:
     assert len(front(window, set(), total=1000, leeches=3)) == 4 * CROWD
 
 
+def test_it_is_longer_where_much_is_asked_for_at_once() -> None:
+    window = Window(Fixed(range(1000)), PIECE)
+    assert len(front(window, set(), total=1000, leeches=3, asked=5 * PIECE // 2)) == 10 * CROWD
+    assert len(front(window, set(), total=1000, asked=100 * PIECE)) == LEAST
+
+
 def test_in_a_crowd_that_is_large_it_is_all_that_is_missing_and_nothing_comes_first() -> None:
     window = Window(Fixed(range(100)), PIECE)
     assert front(window, {3}, total=100, leeches=7) == [0, 1, 2, *range(4, 100)]
@@ -82,6 +90,6 @@ def test_pieces_that_were_lost_are_asked_for_again() -> None:
 @pytest.mark.parametrize("missing", [0, 1, 3, 4, 100, 10_000])
 @pytest.mark.parametrize("rate", [0.0, 3.0, 1e6])
 def test_the_bounds(missing: int, rate: float) -> None:
-    assert LEAST <= length(missing, rate, 0) <= max(LEAST, missing // SHARE)
+    assert LEAST <= length(missing, rate, 0, 9) <= max(LEAST, missing // SHARE)
     for leeches in (1, 7, 500):
-        assert length(missing, rate, leeches) >= CROWD * (leeches + 1)
+        assert length(missing, rate, leeches, 0) >= CROWD * (leeches + 1)
