@@ -8,6 +8,7 @@ the order: every byte is fetched and proven in any case.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 
 from weightshare.content.safetensors_header import LENGTH_SIZE, Header
 from weightshare.load.plan import SUFFIX
@@ -32,7 +33,8 @@ class ReadingOrder:
     def __init__(self, files: Sequence[tuple[str, int]]) -> None:
         self._files = tuple(files)
         self._sizes = dict(files)
-        self._headers: dict[str, Header | None] = {}
+        self._parts: dict[str, tuple[ByteRange, ...] | None] = {}
+        self._places: dict[str, list[tuple[int, int]]] = {}  # of the tensors of each shard
         self._chosen: Collection[str] | None = None
 
     @property
@@ -46,19 +48,20 @@ class ReadingOrder:
 
     def learn(self, path: str, header: Header | None) -> None:
         """Take in a shard's header, None for one that cannot be read: then it is wanted from its beginning on."""
-        self._headers[path] = header
+        if header is None:
+            self._parts[path] = None
+            return
+        tensors = (ByteRange(path, each.start, each.end, each.name) for each in header.tensors)
+        self._parts[path] = (ByteRange(path, 0, header.length), *tensors)
+        self._places[path] = [place_of(each.name) for each in header.tensors]
 
     def unknown(self) -> int:
         """How many of the shards to load have a header that was not read yet."""
-        return sum(path not in self._headers for path in self.shards if self._is_chosen(path))
+        return sum(path not in self._parts for path in self.shards if self._is_chosen(path))
 
     def parts(self, path: str) -> tuple[ByteRange, ...]:
         """The ranges of one file in the order they lie in it; its bytes as one range where no more is known."""
-        header = self._headers.get(path)
-        if header is None:
-            return (ByteRange(path, 0, self._sizes[path]),)
-        tensors = (ByteRange(path, each.start, each.end, each.name) for each in header.tensors)
-        return (ByteRange(path, 0, header.length), *tensors)
+        return self._parts.get(path) or (ByteRange(path, 0, self._sizes[path]),)
 
     def ranges(self) -> tuple[ByteRange, ...]:
         """All ranges in the order as known now; together they cover every file once."""
@@ -81,22 +84,21 @@ class ReadingOrder:
     def _in_model_order(self, shards: Sequence[str]) -> list[ByteRange]:
         """Headers, tensors as a model is built from them, and what is left of shards whose tensors are not known."""
         begun: list[ByteRange] = []
-        keyed: list[tuple[tuple[int, int], int, int, ByteRange]] = []
+        placed: list[tuple[tuple[int, int], ByteRange]] = []
         whole: list[ByteRange] = []
-        for rank, path in enumerate(shards):
-            header = self._headers.get(path)
-            if header is None:
+        for path in shards:
+            parts = self._parts.get(path)
+            if parts is None:
                 size = self._sizes[path]
-                begins = min(LENGTH_SIZE, size) if path not in self._headers else 0
+                begins = min(LENGTH_SIZE, size) if path not in self._parts else 0
                 if begins:
                     begun.append(ByteRange(path, 0, begins))
                 whole.append(ByteRange(path, begins, size))
                 continue
-            begin, *tensors = self.parts(path)
-            begun.append(begin)
-            keyed.extend((place_of(each.tensor), rank, each.begin, each) for each in tensors)
-        keyed.sort(key=lambda each: each[:3])
-        return [*begun, *(each[3] for each in keyed), *whole]
+            begun.append(parts[0])
+            placed.extend(zip(self._places[path], parts[1:], strict=True))
+        placed.sort(key=itemgetter(0))  # and within one place by shard and offset, as they are
+        return [*begun, *(each for _, each in placed), *whole]
 
 
 def _is_small(path: str, size: int) -> bool:
