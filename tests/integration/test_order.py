@@ -162,13 +162,15 @@ def test_a_finished_piece_cannot_be_read_yet(published: Published, tmp_path: Pat
     assert all(report.same for report in reports if report.proven)
 
 
-def test_with_a_torrent_file_ranges_are_proven_before_their_files_are_whole(
-    published: Published, tmp_path: Path
+@pytest.mark.parametrize("fact", ["torrent", "magnet"])
+def test_ranges_are_proven_before_their_files_are_whole(
+    published: Published, tmp_path: Path, fact: str
 ) -> None:
+    """With the piece hashes from a `.torrent`, and with those that peers give."""
     with seeding(published.home) as seeder:
-        torrent = str(published.facts["torrent"])
+        source = str(published.facts[fact])
         reports = reports_of(
-            reading(published, tmp_path / "u", seeder, order="model", max_down=2 * CAP, source=torrent)
+            reading(published, tmp_path / "u", seeder, order="model", max_down=2 * CAP, source=source)
         )
     assert_each_once(reports, published)
     proven = next(place for place, report in enumerate(reports) if report.tensor and report.proven)

@@ -62,7 +62,7 @@ class FetchJob:
         ):
             return None
         self._trustee.remember(passed.decision)
-        ordering = self._ordering(passed)
+        ordering = self._ordering(passed, {})
         if ordering is not None:
             ordering.begin((), record.path, {entry.path: record.path / entry.path for entry in files})
         return self._result(
@@ -120,7 +120,11 @@ class FetchJob:
             state = self._store.folder(record)
             _write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
-            ordering = self._ordering(passed)
+            if self._wish.on_range is not None:
+                pieces.ask(plan.spans)  # with them a piece is proven alone, and not only with its whole file
+                if pieces.layers:
+                    save_layers(state, pieces.layers)
+            ordering = self._ordering(passed, pieces.layers)
             prover = stack.enter_context(Prover(passed.info.piece_length))
             journal = stack.enter_context(Journal(state / "pieces"))
             landing = stack.enter_context(
@@ -206,7 +210,7 @@ class FetchJob:
         session.remove(transfer.torrent)
         return received
 
-    def _ordering(self, passed: Passed) -> Ordering | None:
+    def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""
         if self._wish.order is FetchOrder.RAREST and self._wish.on_range is None:
             return None
@@ -215,7 +219,7 @@ class FetchJob:
             passed.info,
             self._wish.order,
             self._wish.on_range,
-            self._target.torrent.piece_layers if self._target.torrent is not None else None,
+            layers,
         )
 
     def _looked(self, done: int, total: int) -> None:

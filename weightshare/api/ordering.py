@@ -55,7 +55,7 @@ class Ordering:
         info: Info,
         order: FetchOrder,
         on_range: OnRange | None,
-        layers: Mapping[bytes, bytes] | None = None,
+        layers: Mapping[bytes, bytes],
     ) -> None:
         pieces = PieceMap(info)
         self.watch = RangeWatch(pieces, layers)

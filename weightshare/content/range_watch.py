@@ -5,10 +5,10 @@ reads the file now reads those bytes. It is a hint of when to look, and no proof
 disk can give back other bytes, and another program can write there.
 
 *Proven* is ours: each of these pieces was read back from the disk and its hash is in a piece layer whose root is the
-signed one. Where the layer is known beforehand (from a `.torrent`) that holds for a piece alone. Where it is not (from
-a magnet link) the layer is made of the very hashes that were read back, so nothing of a file is proven before all of it
-is. A file of one piece needs no layer. What is proven was so when it was read back: whoever loads the bytes later
-hashes what he loads.
+signed one. Where the layer is known beforehand, from a `.torrent` or from peers, that holds for a piece alone. Where it
+is not, the layer is made of the very hashes that were read back, so nothing of a file is proven before all of it is. A
+file of one piece needs no layer. What is proven was so when it was read back: whoever loads the bytes later hashes what
+he loads.
 """
 
 from __future__ import annotations

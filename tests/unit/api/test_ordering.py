@@ -29,7 +29,7 @@ class Fetch:
         self.told: list[RangeReady] = []
         staged = place(folder / "staged", files)
         manifest = release_of(staged, folder / "keys").verified.manifest
-        self.ordering = Ordering(manifest, self.info, FetchOrder(order), self.told.append)
+        self.ordering = Ordering(manifest, self.info, FetchOrder(order), self.told.append, {})
         self.ordering.begin(self.pieces.spans, staged, {})
 
     def comes(self, path: str, *numbers: int) -> None:

@@ -63,9 +63,9 @@ class RangeReady:
 
     `proven` is false at first: the bytes can be read from `location`, where the swarm's engine has put them after a
     check of its own. Each range is reported once so, and once more with `proven` true when every piece of it was read
-    back from the disk and belongs to a file whose root is the signed one. That may be long after: without a `.torrent`,
-    which knows the hashes of all pieces beforehand, a file is proven as a whole or not at all. Whoever uses the bytes
-    before then, or reads them later, must hash what he uses.
+    back from the disk and its hash leads to the signed root. That is a moment later where the hashes of all pieces are
+    known beforehand, from a `.torrent` or from peers; where they are not, a file is proven as a whole or not at all.
+    Whoever uses the bytes before then, or reads them later, must hash what he uses.
 
     Attributes:
         path: the file in the release.
