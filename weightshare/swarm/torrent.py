@@ -13,7 +13,6 @@ from weightshare.manifest.metainfo import Info
 from weightshare.swarm.alerts import key_of
 from weightshare.swarm.lookup import Lookup
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
-from weightshare.swarm.networks import Network, allowed_urls, allows_host
 from weightshare.units import BLOCK
 
 Peer = tuple[str, int]
