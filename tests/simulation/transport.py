@@ -54,6 +54,7 @@ class Swarm:
         room: bytes the disk still takes.
         refusal: the errno with which it refuses.
         told: what the fetch asked for, in order.
+        first: the pieces that are asked for before all others.
     """
 
     def __init__(self) -> None:
@@ -71,10 +72,11 @@ class Swarm:
         self.room = 1 << 40
         self.refusal = errno.ENOSPC
         self.told: list[str] = []
+        self.first: set[int] = set()
         self.rounds: list[Round] = []
         self.here: set[int] = set()
         self.connected: set[Peer] = set()
-        self._cached: list[int] = []  # came, and is not on the disk yet
+        self.cached: list[int] = []  # came, and is not on the disk yet
         self._halted = False
         self._owed = 0.0
         self._queue: list[Event] = []
@@ -122,12 +124,14 @@ class Swarm:
         if self._halted or not self.peers:
             return
         self._owed += self.pieces_a_second * seconds
-        missing = sorted((WANTED & self.with_peers) - self.here)
+        missing = sorted(
+            (WANTED & self.with_peers) - self.here, key=lambda piece: (piece not in self.first, piece)
+        )
         while self._owed >= 1 and missing:
             self._owed -= 1
             piece = missing.pop(0)
             self.here.add(piece)
-            self._cached.append(piece)
+            self.cached.append(piece)
             self.say(PieceFinished("", piece))
 
     def _tell_metadata(self) -> None:
@@ -152,6 +156,12 @@ class Swarm:
 
     def want(self, positions: Collection[int]) -> None:
         self.told.append(f"want {sorted(positions)}")
+
+    def want_first(self, pieces: Collection[int]) -> None:
+        self.first = set(pieces)
+
+    def asked_of_seeds(self) -> int:
+        return 0
 
     def dial(self, now: float) -> None:
         pass
@@ -179,14 +189,14 @@ class Swarm:
 
     def flush(self) -> None:
         written = 0
-        for piece in self._cached:
+        for piece in self.cached:
             if self.room >= PIECE and not self._halted:
                 self.room -= PIECE
                 written += 1
                 continue
             self.here.discard(piece)
             self._refuse()
-        self._cached = []
+        self.cached = []
         self.say(CacheFlushed(""))
 
     def _refuse(self) -> None:

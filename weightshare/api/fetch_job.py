@@ -11,6 +11,7 @@ from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.ordering import FetchOrder, Ordering
 from weightshare.api.piece_reuse import PieceReuse, load_layers, save_layers
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
@@ -72,6 +73,9 @@ class FetchJob:
             return None
         self._trustee.remember(passed.decision)
         self._enter(State.GATING, State.PLANNING, State.DONE)
+        ordering = self._ordering(passed, {})
+        if ordering is not None:
+            ordering.begin((), record.path, {entry.path: record.path / entry.path for entry in files})
         return self._result(
             passed,
             record,
@@ -154,6 +158,11 @@ class FetchJob:
             state = self._store.folder(record)
             _write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
+            if self._wish.on_range is not None:
+                pieces.ask(plan.spans)  # with them a piece is proven alone, and not only with its whole file
+                if pieces.layers:
+                    save_layers(state, pieces.layers)
+            ordering = self._ordering(passed, pieces.layers)
             prover = stack.enter_context(Prover(passed.info.piece_length))
             journal = stack.enter_context(Journal(state / "pieces"))
             landing = stack.enter_context(
@@ -163,6 +172,7 @@ class FetchJob:
                     plan.staging / passed.info.name,
                     prover,
                     journal,
+                    ordering.watch if ordering is not None else None,
                 )
             )
             if not plan.has_staged:
@@ -170,8 +180,11 @@ class FetchJob:
             landing.recall()
             _make(plan.staging / passed.info.name)
             taken = pieces.take(plan.found, plan.staging, landing, prover, self._observe)
+            if ordering is not None:
+                placed = {path: record.path / path for path in plan.receipts}
+                ordering.begin(plan.spans, plan.staging / passed.info.name, placed)
             swarm_bytes = self._transfer(
-                session, passed, plan, landing, state, live, taken, pieces.all_layers
+                session, passed, plan, landing, state, live, taken, pieces.all_layers, ordering
             )
             receipts = landing.promote(record.path)
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
@@ -186,6 +199,7 @@ class FetchJob:
         live: Transfer | None,
         taken: set[int],
         layers: Mapping[bytes, bytes] | None,
+        ordering: Ordering | None,
     ) -> int:
         """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
         if not plan.spans:
@@ -217,6 +231,7 @@ class FetchJob:
                 landing,
                 trackers=self._target.magnet.trackers,
                 web_seeds=self._target.magnet.web_seeds,
+                order=ordering,
             )
         except BaseException as error:
             if transfer.suspend(landing):
@@ -229,6 +244,18 @@ class FetchJob:
         self.found = tuple(dict.fromkeys([*found, *transfer.torrent.dialled()]))
         session.remove(transfer.torrent)
         return received
+
+    def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
+        """Who says what comes first and is told what is here; None where nobody asked for either."""
+        if self._wish.order is FetchOrder.RAREST and self._wish.on_range is None:
+            return None
+        return Ordering(
+            passed.decision.verified.manifest,
+            passed.info,
+            self._wish.order,
+            self._wish.on_range,
+            layers,
+        )
 
     def _finish(
         self,

@@ -18,6 +18,7 @@ from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.gating import Wish
 from weightshare.api.limiting import Governor, governed
+from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
 from weightshare.api.seeding import serve_fetched
 from weightshare.api.sources import resolve
@@ -65,6 +66,8 @@ def fetch(
     attestations: Sequence[str | Path] = (),
     require_mirrors: int = 0,
     on_warning: Callable[[str], None] = _unwarned,
+    order: str = FetchOrder.RAREST,
+    on_range: OnRange | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
     on_fetched: Callable[[Fetched], None] = _unmentioned,
@@ -97,6 +100,10 @@ def fetch(
         attestations: countersignatures by mirrors, to be held against this release.
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
         on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
+        order: `rarest` asks for the rarest pieces first, as is best for everybody; `model` for those of small files, of
+            headers and of tensors by layer, a few at a time, and for all others rarest first.
+        on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
+            and once when it is proven; those that are here already come first. Called by the thread that fetches.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
         on_fetched: told when it is complete, before it is served.
@@ -131,6 +138,8 @@ def fetch(
             timeout=timeout,
             attestations=attestations,
             require_mirrors=require_mirrors,
+            order=order,
+            on_range=on_range,
             observe=observe,
         ),
         force=force,
@@ -178,6 +187,8 @@ class How(TypedDict, total=False):
     timeout: float
     attestations: Sequence[str | Path]
     require_mirrors: int
+    order: str
+    on_range: OnRange | None
     observe: Observer
 
 
@@ -214,6 +225,8 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         timeout=how.get("timeout", 300.0),
         peers=tuple(how.get("peers", ())),
         mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
+        order=FetchOrder(how.get("order", FetchOrder.RAREST)),
+        on_range=how.get("on_range"),
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.countersigning import Demand, Heard
+from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
@@ -37,6 +38,8 @@ class Wish:
     timeout: float
     peers: tuple[Peer, ...]
     mirrors: Demand
+    order: FetchOrder = FetchOrder.RAREST
+    on_range: OnRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

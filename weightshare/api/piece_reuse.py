@@ -106,7 +106,7 @@ class PieceReuse:
         others = [other for other in self._store.records() if other.id != self._record.id]
         if not spans or not any(True for other in others for _ in _files(self._store, other)):
             return NOTHING
-        self._ask(spans)
+        self.ask(spans)
         wanted = Wanted(self._info, spans, self.layers, had)
         # What nobody seems to have touched comes first, and of that the newest.
         touched = []
@@ -171,7 +171,12 @@ class PieceReuse:
         landing.distrust = distrust
         return taken
 
-    def _ask(self, spans: Sequence[Span]) -> None:
+    def ask(self, spans: Sequence[Span]) -> None:
+        """Ask peers for the piece layers of these files that are not known yet, for a few seconds at most.
+
+        Raises:
+            NetworkError, StoreError: the engine or the disk failed.
+        """
         needed = {span.file.pieces_root for span in spans if span.count > 1}
         if self._live is not None and needed - self.layers.keys():
             patience = _PATIENCE_WITH_V1 if self._info.hybrid else _PATIENCE

@@ -15,6 +15,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
@@ -34,6 +35,16 @@ _PIECE = (1 << 32) - 1
 _Stamp = tuple[int, int, int, int]  # device, inode, size, modification time
 
 
+class Witness(Protocol):
+    """Who wants to know which pieces were read back, and which are proven by it."""
+
+    def hashed(self, span: Span, piece: int, digest: bytes) -> None:
+        """A piece of a file was read back and has this hash; whether it is the signed one, its file will show."""
+
+    def proven(self, pieces: Collection[int]) -> None:
+        """These pieces were read back, and the root over their file is the signed one."""
+
+
 class Landing:
     """The staged files of one fetch. It is the sink of a swarm transfer.
 
@@ -43,6 +54,7 @@ class Landing:
         staging: the folder that holds the torrent's files while they are incomplete.
         prover: reads pieces back and hashes them.
         journal: records what was read back, and knows what an earlier run had.
+        witness: told what the hashes show.
 
     Attributes:
         recalled: what an earlier run had, once `recall` was called.
@@ -56,8 +68,10 @@ class Landing:
         staging: Path,
         prover: Prover,
         journal: Journal,
+        witness: Witness | None = None,
     ) -> None:
         self._pieces = pieces
+        self._witness = witness
         self._staging = staging
         self._prover = prover
         self._journal = journal
@@ -254,6 +268,8 @@ class Landing:
         self._layers[span.position][at : at + HASH_SIZE] = digest
         self._open[span.position].discard(piece)
         self._proven_bytes += self._pieces.byte_range(piece)[2]
+        if self._witness is not None:
+            self._witness.hashed(span, piece, digest)
         return () if self._open[span.position] else self._close(span)
 
     def _close(self, span: Span) -> Collection[int]:
@@ -282,6 +298,8 @@ class Landing:
             return ()
         self._stamps[span.position] = stamp
         self._syncs[span.position] = self._syncer.submit(_sync, self._path(span))
+        if self._witness is not None:
+            self._witness.proven(span.pieces)
         return ()
 
     def _unreadable(self, span: Span, piece: int, error: OSError) -> Collection[int]:

@@ -32,6 +32,7 @@ from weightshare.swarm.disk_full import DiskPause, Free, free_space
 from weightshare.swarm.interviews import Interviews, Round
 from weightshare.swarm.kept import NOTHING, Kept, Tally
 from weightshare.swarm.looking import Looks
+from weightshare.swarm.order import Order
 from weightshare.swarm.piece_loop import TICK, PieceLoop, Sink
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.torrent import same_files
@@ -139,8 +140,11 @@ class Transfer:
         *,
         trackers: Collection[str] = (),
         web_seeds: Collection[str] = (),
+        order: Order | None = None,
     ) -> None:
         """Fetch the files at these places in the file tree and have the sink prove every piece from disk.
+
+        Pieces are asked for rarest first; of those that the order names, a few at a time before all others.
 
         Raises:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
@@ -156,9 +160,11 @@ class Transfer:
         self._tally = Tally(self._lengths, self.torrent.kept)
         for piece in self._refused:  # while the engine looked at what was said to be here
             self._tally.refused(piece)
+        loop = PieceLoop(self, info, positions, sink, order)
+        loop.begin()
         self.torrent.connect_now()
         self.torrent.open_sources(trackers, web_seeds)
-        PieceLoop(self, info, positions, sink).run()
+        loop.run()
 
     def suspend(self, sink: Sink) -> bool:
         """Stop, write out what came and tell the sink what is not whole, in bounded time; whether that worked."""

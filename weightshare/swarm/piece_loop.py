@@ -13,6 +13,7 @@ from typing import Protocol
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
 from weightshare.swarm.alerts import CacheFlushed, Event, FileFailed, PieceFinished
+from weightshare.swarm.order import Order, Window
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Carrier
 
@@ -20,6 +21,7 @@ TICK = 0.1
 _BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
 _KEEP_EVERY = 2.0
+_ORDER_EVERY = 0.5
 
 
 class Sink(Protocol):
@@ -81,7 +83,14 @@ class Steps(Protocol):
 class PieceLoop:
     """The main loop: pieces finish, are flushed, become readable, are proven."""
 
-    def __init__(self, transfer: Steps, info: Info, positions: Collection[int], sink: Sink) -> None:
+    def __init__(
+        self,
+        transfer: Steps,
+        info: Info,
+        positions: Collection[int],
+        sink: Sink,
+        order: Order | None = None,
+    ) -> None:
         self._transfer = transfer
         self._torrent = transfer.torrent
         self._sink = sink
@@ -99,11 +108,18 @@ class PieceLoop:
         self._failed = False  # a write, since what is here was last compared with what the engine has
         self._keep_due = 0.0
         self._looked = 0.0
+        self._order = order
+        self._window = Window(order, info.piece_length) if order is not None else None
+        self._ordered = 0.0
+
+    def begin(self) -> None:
+        """Take in what is here, and say what is wanted first; before anybody is dialled."""
+        here = self._torrent.pieces()
+        self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
+        self._want_first(self._transfer.clock())
 
     def run(self) -> None:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
-        here = self._torrent.pieces()
-        self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
         clock, machine = self._transfer.clock, self._transfer.machine
         while True:
             for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
@@ -124,6 +140,8 @@ class PieceLoop:
                     return
             if self._torrent.kept.withheld and not self._sink.doubted() and not complete:
                 self._take_up_anew(self._transfer.offer_all)
+            if clock() - self._ordered >= _ORDER_EVERY:
+                self._want_first(clock())
             self._keep(clock())
             if clock() - self._looked >= TICK:
                 self._looked = clock()
@@ -149,6 +167,8 @@ class PieceLoop:
     def _readable(self, pieces: Collection[int]) -> None:
         """These pieces can be read from disk now: the one place where that is known."""
         self._sink.readable(pieces)
+        if self._order is not None:
+            self._order.readable(pieces)
 
     def _give_up_lost(self) -> None:
         """After a failed write: pieces that were here and are not, since the disk did not take them, come again."""
@@ -161,6 +181,20 @@ class PieceLoop:
         self._drop(lost)
         self._finished -= lost
         flushing -= lost
+
+    def _want_first(self, now: float) -> None:
+        if self._window is None:
+            return
+        self._ordered = now
+        status = self._torrent.status()
+        front = self._window.front(
+            self._arrived,
+            missing=len(self._wanted) - len(self._arrived),
+            rate=status.down_rate,
+            leeches=status.peers - status.seeds,
+            asked=self._torrent.asked_of_seeds(),
+        )
+        self._torrent.want_first(front)
 
     def _flush(self, now: float) -> None:
         complete = len(self._arrived) == len(self._wanted)

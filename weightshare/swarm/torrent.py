@@ -15,6 +15,7 @@ from weightshare.swarm.lookup import Lookup
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
 from weightshare.swarm.redialling import EVERY, Redial
 from weightshare.swarm.transport import Carrier, Crowd, Peer, TorrentStatus
+from weightshare.units import BLOCK
 
 __all__ = [
     "ALL_WAYS",
@@ -30,6 +31,7 @@ __all__ = [
 ALL_WAYS = lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
 _PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
 _USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
+_NORMAL, _FIRST = 4, 7  # the engine's priorities
 _FINISHED = 3  # of libtorrent's block states: written to the disk
 _SOON = 0.1  # seconds until the next look while a name is being looked up
 _HALF_OPEN = lt.peer_info.connecting | lt.peer_info.handshake
@@ -60,6 +62,7 @@ class Torrent:
         self._lookup = Lookup(network)
         self._hung_up: Counter[Peer] = Counter()
         self._has_v2 = handle.info_hashes().has_v2()
+        self._first: set[int] = set()
         self.key = key_of(handle.info_hashes())
 
     def info(self) -> bytes:
@@ -88,6 +91,24 @@ class Torrent:
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files, by their place in the file tree."""
         self._handle.prioritize_files(priorities_of(self._metadata().layout(), positions))
+
+    def want_first(self, pieces: Collection[int]) -> None:
+        """Ask for these wanted pieces before all others; those that were first until now are like all others again.
+
+        By priority and not by deadline: with deadlines the engine cancels what it had asked for, asks peer after peer
+        for the same block, and has no regard to what is rare.
+        """
+        first = set(pieces)
+        for piece in self._first - first:
+            self._handle.piece_priority(piece, _NORMAL)
+        for piece in first - self._first:
+            self._handle.piece_priority(piece, _FIRST)
+        self._first = first
+
+    def asked_of_seeds(self) -> int:
+        """Bytes on their way from peers that have everything."""
+        peers = self._handle.get_peer_info()
+        return BLOCK * sum(peer.download_queue_length for peer in peers if peer.flags & lt.peer_info.seed)
 
     def _metadata(self) -> lt.torrent_info:
         found = self._handle.torrent_file()
@@ -219,6 +240,7 @@ class Torrent:
             raise AssertionError("only a torrent that is fetched is taken up anew")
         self._handle = self._add(kept)
         self.kept = kept
+        self._first = set()
         self._looked = float("-inf")
 
     def reopen_sources(self) -> None:
@@ -298,5 +320,5 @@ def priorities_of(files: lt.file_storage, wanted: Collection[int]) -> list[int]:
     """The engine's priorities by its file numbers when just these places in the file tree are wanted."""
     priorities = [0] * files.num_files()
     for position, index in enumerate(real_files(files)):
-        priorities[index] = 4 if position in wanted else 0
+        priorities[index] = _NORMAL if position in wanted else 0
     return priorities

@@ -80,6 +80,12 @@ class Carrier(Protocol):
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files."""
 
+    def want_first(self, pieces: Collection[int]) -> None:
+        """Ask for these pieces before all others."""
+
+    def asked_of_seeds(self) -> int:
+        """Bytes on their way from peers that have everything."""
+
     def dial(self, now: float) -> None:
         """Connect to peers that are away."""
 

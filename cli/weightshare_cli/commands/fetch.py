@@ -87,6 +87,14 @@ if TYPE_CHECKING:
     metavar="DURATION",
     help="Serve it to the others for so long once it is complete: 90s, 30m, 2h. Ctrl-C ends it sooner.",
 )
+@click.option(
+    "--order",
+    cls=options.Option,
+    type=click.Choice(["rarest", "model"]),
+    metavar="rarest|model",
+    default="rarest",
+    help="What comes first: what is rarest, or small files, headers and tensors by layer.",
+)
 @options.require_mirrors
 @options.attestations
 @options.network
@@ -110,6 +118,7 @@ def command(
     force: bool,
     dry_run: bool,
     seed_for: float,
+    order: str,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -157,6 +166,7 @@ def command(
             "timeout": timeout,
             "attestations": attestations,
             "require_mirrors": require_mirrors,
+            "order": order,
             "observe": observe,
         }
         if dry_run:

@@ -5,7 +5,14 @@
 
 from __future__ import annotations
 
-from weightshare.api.results.fetching import Fetched, Preview, PreviewedFile, Received, StrangerInfo
+from weightshare.api.results.fetching import (
+    Fetched,
+    Preview,
+    PreviewedFile,
+    RangeReady,
+    Received,
+    StrangerInfo,
+)
 from weightshare.api.results.inspecting import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
 from weightshare.api.results.limits import GivenRelease, LimitsShown, limits_json
@@ -29,6 +36,7 @@ __all__ = [
     "PreviewedFile",
     "Published",
     "Ran",
+    "RangeReady",
     "Received",
     "Removed",
     "SeedStatus",

@@ -58,6 +58,33 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeReady:
+    """Some bytes of a release that are here, while others are still on their way.
+
+    `proven` is false at first: the bytes can be read from `location`, where the swarm's engine has put them after a
+    check of its own. Each range is reported once so, and once more with `proven` true when every piece of it was read
+    back from the disk and its hash leads to the signed root. That is a moment later where the hashes of all pieces are
+    known beforehand, from a `.torrent` or from peers; where they are not, a file is proven as a whole or not at all.
+    Whoever uses the bytes before then, or reads them later, must hash what he uses.
+
+    Attributes:
+        path: the file in the release.
+        begin: offset of the first byte.
+        end: offset behind the last byte.
+        tensor: the tensor that they are; empty for a whole file and for the header of a safetensors file.
+        proven: see above.
+        location: where the file lies during this report. It is moved at the end; an open descriptor outlasts that.
+    """
+
+    path: str
+    begin: int
+    end: int
+    tensor: str
+    proven: bool
+    location: Path
+
+
+@dataclass(frozen=True, slots=True)
 class StrangerInfo:
     """A publisher whom the user does not know, as shown before asking. `names` are claims, not facts."""
 
