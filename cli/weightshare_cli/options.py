@@ -1,4 +1,4 @@
-"""What the commands share: settings, option types, groups of options, and the shape of a help page.
+"""What the commands share: settings, and the options that several of them take.
 
 A value comes from the flag, else from the environment (`WEIGHTSHARE_…`), else from `config.toml` in the
 home folder, else from the default. click does the looking up: the configuration file is handed to it as its
@@ -8,23 +8,31 @@ map of defaults.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from weightshare.errors import UsageError
 from weightshare.progress import Progress
-from weightshare.units import parse_duration, parse_size
-
-if TYPE_CHECKING:
-    from click.types import OptionHelpExtra
+from weightshare_cli.pages import Command, Group, Option, write_examples
+from weightshare_cli.values import address_list, addresses, duration, size, times
 
 F = TypeVar("F", bound=Callable[..., Any])
-Example = tuple[str, str]
-"""What it does, and the words to type; without the first it goes on from the example before."""
+
+__all__ = [
+    "Command",
+    "Group",
+    "Option",
+    "Settings",
+    "address_list",
+    "addresses",
+    "duration",
+    "size",
+    "times",
+    "write_examples",
+]
 
 
 @dataclass(slots=True)
@@ -48,162 +56,12 @@ class Settings:
     last: Progress | None = field(default=None, repr=False)
 
 
-class Option(click.Option):
-    """An option that knows the section of the help page it belongs to."""
-
-    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.section = section
-
-    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
-        """What stands in brackets; ranges are left to the text, where they can be said in words."""
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
-
-
-class Command(click.Command):
-    """A command whose help page has its options in sections and ends with examples."""
-
-    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = tuple(examples)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command's own options first, then those it shares."""
-        _write_options(self.get_params(ctx), ctx, formatter)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The examples."""
-        write_examples(formatter, self.examples)
-
-
-class Group(click.Group):
-    """A command with commands of its own (`keys`, `trust`)."""
-
-    command_class = Command
-
-    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = tuple(examples)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs, then the shared options."""
-        self.format_commands(ctx, formatter)
-        _write_options(self.get_params(ctx), ctx, formatter)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The examples."""
-        write_examples(formatter, self.examples)
-
-
-def write_examples(formatter: click.HelpFormatter, examples: Iterable[Example]) -> None:
-    """The section that ends every help page; commands are never wrapped, so they can be copied."""
-    formatter.write_paragraph()
-    formatter.write("Examples:\n")
-    for meaning, words in examples:
-        formatter.write(f"  # {meaning}\n  {words}\n" if meaning else f"  {words}\n")
-
-
-def _write_options(
-    parameters: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
-) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Network": [], "Common": []}
-    for parameter in parameters:
-        record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
-        if record is not None:
-            section = parameter.section if isinstance(parameter, Option) else "Common"
-            sections[section].append(record)
-    wide = max(len(names) for rows in sections.values() for names, _ in rows)
-    for title, rows in sections.items():
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl([(f"{names:<{wide}}", text) for names, text in rows])
-
-
-def size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Bytes, or bytes a second: `800K`, `12M`; a callback of options that take one.
-
-    Raises:
-        click.BadParameter: the text is no size.
-    """
-    if value is None:
-        return None
-    try:
-        return parse_size(value)
-    except UsageError as error:
-        raise click.BadParameter(f"{error.message} {error.hint}", ctx, parameter) from error
-
-
-def times(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """A ratio: `2` or `1.5`; a callback of options that take one.
-
-    Raises:
-        click.BadParameter: the text is no such number.
-    """
-    if value is None:
-        return None
-    try:
-        ratio = float(value)
-    except ValueError:
-        ratio = -1.0
-    if not 0 <= ratio < float("inf"):
-        raise click.BadParameter(f"{value!r} is no ratio, such as 2 or 1.5.", ctx, parameter)
-    return ratio
-
-
 def given(ctx: click.Context, *names: str, environment: bool = True) -> dict[str, Any]:
     """The values of these parameters that this call itself says, by flag or environment; others are left out."""
     sources = {click.core.ParameterSource.COMMANDLINE}
     if environment:
         sources.add(click.core.ParameterSource.ENVIRONMENT)
     return {name: ctx.params[name] for name in names if ctx.get_parameter_source(name) in sources}
-
-
-def duration(ctx: click.Context, parameter: click.Parameter, value: str) -> float:
-    """Seconds: `90`, `10m`, `2h`; a callback of options that take a duration.
-
-    Raises:
-        click.BadParameter: the text is no duration.
-    """
-    try:
-        return parse_duration(value)
-    except UsageError as error:
-        raise click.BadParameter(f"{error.message} {error.hint}", ctx, parameter) from error
-
-
-def addresses(
-    ctx: click.Context, parameter: click.Parameter, values: Sequence[str]
-) -> tuple[tuple[str, int], ...]:
-    """`HOST:PORT` each, with IPv6 addresses in brackets; a callback of options that take some.
-
-    Raises:
-        click.BadParameter: a text is no address.
-    """
-    return tuple(_address(ctx, parameter, value) for value in values)
-
-
-def address_list(
-    ctx: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[tuple[str, int], ...]:
-    """`HOST:PORT,HOST:PORT`; a callback of options whose value may come from a file, where there are no repetitions.
-
-    Raises:
-        click.BadParameter: one of them is no address.
-    """
-    return addresses(ctx, parameter, [text.strip() for text in (value or "").split(",") if text.strip()])
-
-
-def _address(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
-    host, colon, port = value.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or (":" in host and not bracketed):
-        raise click.BadParameter(
-            f"{value!r} is no HOST:PORT, such as 192.0.2.7:6881 or [2001:db8::7]:6881.", ctx, parameter
-        )
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise click.BadParameter(f"{port!r} is no port; expected 1 to 65535.", ctx, parameter)
-    return (host[1:-1] if bracketed else host), int(port)
 
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
