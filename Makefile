@@ -44,6 +44,8 @@ bench: $(READY)
 	$(BIN)/python bench/fetch.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/manifest.py
+	$(BIN)/python bench/resume.py --quick
+	$(BIN)/python bench/swarm.py  # wants root: it makes networks of its own
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
