@@ -80,6 +80,7 @@ class Landing:
         self._layers = {span.position: bytearray(HASH_SIZE * span.count) for span in spans}
         self._open = {span.position: set(span.pieces) for span in spans if span.count}
         self._spans = {span.position: span for span in spans}
+        self._paths: dict[int, Path] = {}
         self._pending: dict[int, int] = {}  # pieces at the prover, with the key that counts
         self._keys = count()
         self._earlier = Rereading(pieces, self.recalled)
@@ -341,7 +342,11 @@ class Landing:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _path(self, span: Span) -> Path:
-        return self._staging / span.file.path
+        # Asked for several times a piece; a release may have 10,000 files.
+        path = self._paths.get(span.position)
+        if path is None:
+            path = self._paths[span.position] = self._staging / span.file.path
+        return path
 
 
 def _sync(path: Path) -> None:

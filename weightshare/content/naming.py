@@ -31,7 +31,8 @@ def put_in_place(files: Sequence[tuple[TreeFile, Path]], destination: Path) -> d
     for file, source in files:
         target = destination / file.path
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.parent not in touched:
+                target.parent.mkdir(parents=True, exist_ok=True)
             if not file.size:
                 source.parent.mkdir(parents=True, exist_ok=True)
                 source.touch()
@@ -40,7 +41,10 @@ def put_in_place(files: Sequence[tuple[TreeFile, Path]], destination: Path) -> d
             receipts[file.path] = Receipt.of(target, file.pieces_root)
         except OSError as error:
             raise refused(target, error) from error
-        touched.update(_parents(target, destination))
+        folder = target.parent
+        while folder not in touched:
+            touched.add(folder)
+            folder = folder.parent
     for folder in touched:
         sync_folder(folder)
     return receipts
@@ -53,9 +57,3 @@ def refused(target: Path, error: OSError) -> DiskError:
         hint="Everything is kept; mend the disk or the folder's permissions and run the same command.",
         path=str(target),
     )
-
-
-def _parents(path: Path, root: Path) -> list[Path]:
-    """The folders from `root` down to the one that holds `path`."""
-    depth = len(root.parts)
-    return [folder for folder in path.parents if len(folder.parts) >= depth]
