@@ -1,5 +1,7 @@
 # Every target sets itself up: `make demo` and `make test` work in a fresh clone with Python 3.11+ and make.
 PYTHON ?= python3
+# Test processes at once: most of what tests do is wait for peers.
+TESTERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -25,7 +27,7 @@ demo: $(READY)
 	$(BIN)/weightshare demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
