@@ -1,4 +1,4 @@
-"""Serves torrents of any shape with the real engine on 127.0.0.1, in a process of its own.
+"""Serves torrents of any shape with the real engine, in a process of its own, on 127.0.0.1 or the address it is given.
 
 It speaks JSON, a line at a time. The first line out says `{"port": …}`. Then, a line in and a line out:
 
@@ -29,7 +29,6 @@ _LOADING: dict[str, int] = {
     "max_decode_depth": 2**20,
 }
 _SETTINGS: dict[str, object] = {
-    "listen_interfaces": "127.0.0.1:0",
     "alert_mask": lt.alert_category.error | lt.alert_category.status | lt.alert_category.upload,
     "alert_queue_size": 100_000,
     "allow_multiple_connections_per_ip": True,
@@ -50,8 +49,8 @@ _SETTINGS: dict[str, object] = {
 class Seeder:
     """One engine session that serves what it is given."""
 
-    def __init__(self) -> None:
-        self._session = lt.session(cast("Any", _SETTINGS))
+    def __init__(self, address: str) -> None:
+        self._session = lt.session(cast("Any", {**_SETTINGS, "listen_interfaces": f"{address}:0"}))
         self._places: dict[str, dict[int, int]] = {}
         self._sent: dict[str, set[int]] = {}
         self._checked: set[str] = set()
@@ -115,7 +114,7 @@ def main() -> None:
     watchdog = threading.Timer(LIFETIME, os._exit, (1,))
     watchdog.daemon = True
     watchdog.start()
-    seeder = Seeder()
+    seeder = Seeder(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1")
     print(json.dumps({"port": seeder.port}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
