@@ -154,7 +154,9 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="how long at most (10)")
     parser.add_argument("--seed", type=int, help="draws the plan; a new one each time if left out")
-    parser.add_argument("--lanes", type=int, default=min(4, os.cpu_count() or 1), help="rounds at a time")
+    parser.add_argument(
+        "--lanes", type=int, default=min(4, 1 + (os.cpu_count() or 1)), help="rounds at a time"
+    )
     parser.add_argument("--round", type=int, help="play this round of the seed alone")
     parser.add_argument("--bare", action="store_true", help="without namespaces and mounts, as if not root")
     parser.add_argument("--data", type=Path, help="where data lies (the folder for temporary files)")

@@ -155,10 +155,9 @@ def shape_of(seed: int, number: int) -> Shape:
     """The release with this number, of `SHAPES`."""
     dice = random.Random(f"{seed} shape {number}")
     piece = dice.choice(_PIECES)
-    largest = 5 if piece > 16 * KIB else 3
     files = {
-        f"model-{index:05}.safetensors": _fetchable(dice.randrange(2 * MIB, largest * MIB), piece)
-        for index in range(1, dice.randrange(3, 6))
+        f"model-{index:05}.safetensors": _fetchable(dice.randrange(3 * MIB, 8 * MIB), piece)
+        for index in range(1, dice.randrange(4, 7))
     }
     files |= {
         "one piece/of the length.safetensors": piece,
@@ -179,7 +178,7 @@ def round_of(seed: int, number: int) -> Round:
     return Round(
         number=number,
         shape=shape,
-        rate=int(size / dice.uniform(1.5, 4.0)),
+        rate=int(size / dice.uniform(3, 6)),
         apart=dice.random() < 0.5,
         home_too=dice.random() < 0.3,
         runs=tuple(_run(dice, first=not index) for index in range(dice.randint(*_RUNS))),
@@ -192,21 +191,23 @@ def _run(dice: random.Random, *, first: bool) -> Run:
     if first:  # nothing is there yet that could be tampered with
         kinds = {kind: weight for kind, weight in kinds.items() if kind not in STATE | STAGED}
     before = _draw(dice, kinds, dice.choice((0, 1, 1, 2)))
-    if set(before) >= DISK:  # a full disk that is read-only is just read-only
-        before.remove(Kind.DISK_FULL)
-    during = _draw(dice, _DURING, dice.choice((0, 1, 1, 2, 3)))
-    last = _draw(dice, _LAST, 1) if dice.random() < 0.7 else []
+    if Kind.READ_ONLY in before:  # nothing else can happen to a fetch that cannot begin
+        before, during, last = [Kind.READ_ONLY], [], []
+    else:
+        during = _draw(dice, _DURING, dice.choice((0, 1, 2, 2, 3, 4)))
+        last = _draw(dice, _LAST, 1) if dice.random() < 0.75 else []
     waits = any(kind in AWAY | DISK for kind in (*before, *during))
     timeout = round(dice.uniform(4, 6), 1) if waits else 30.0
-    shares = sorted(round(dice.uniform(0.02, 0.95), 3) for _ in (*during, *last))
-    injections = [_injection(dice, kind, When.BEFORE, 0, timeout) for kind in before]
+    shares = sorted(round(dice.uniform(0.02, 0.8), 3) for _ in (*during, *last))
+    injections = [_injection(dice, kind, When.BEFORE, 0, timeout if not during else 0) for kind in before]
     for kind, share in zip((*during, *last), shares, strict=True):
+        lasts = timeout if [kind] == during[-1:] and not last else 0
         if kind is Kind.SEEDER_GONE:
-            injections.append(_injection(dice, kind, When.AT, 0.97, timeout))
+            injections.append(_injection(dice, kind, When.AT, 0.97, lasts))
         elif kind in ENDS and not during and dice.random() < 0.4:
-            injections.append(_injection(dice, kind, When.EARLY, round(dice.uniform(0, 2), 3), timeout))
+            injections.append(_injection(dice, kind, When.EARLY, round(dice.uniform(0, 2), 3), lasts))
         else:
-            injections.append(_injection(dice, kind, When.AT, share, timeout))
+            injections.append(_injection(dice, kind, When.AT, share, lasts))
     return Run(timeout, tuple(injections))
 
 
@@ -222,9 +223,10 @@ def _draw(dice: random.Random, kinds: dict[Kind, int], count: int) -> list[Kind]
     return sorted(drawn, key=lambda kind: kind is Kind.SEEDER_GONE)
 
 
-def _injection(dice: random.Random, kind: Kind, when: When, value: float, timeout: float) -> Injection:
-    outlasts = dice.random() < 0.3 and kind in AWAY | DISK and kind is not Kind.FETCH_STOPPED
-    seconds = timeout + 60 if outlasts else round(dice.uniform(0.2, 2.5), 3)
+def _injection(dice: random.Random, kind: Kind, when: When, value: float, outlasts: float) -> Injection:
+    """An injection; if nothing comes after it, it may last until the fetch has lost its patience of so many seconds."""
+    long = outlasts and kind in AWAY | DISK and kind is not Kind.FETCH_STOPPED and dice.random() < 0.5
+    seconds = outlasts + 60 if long else round(dice.uniform(0.2, 2.5), 3)
     return Injection(kind, when, value, seconds, dice.getrandbits(32))
 
 
