@@ -172,6 +172,8 @@ def _staged(how: Callable[[Path, random.Random], str]) -> Callable[[Scene, Injec
             if not found:
                 return MISSED
             path = dice.choice(found)
+            if scene.running is not None and how is _overwrite:
+                scene.watch.suspect("/".join(path.relative_to(scene.folder).parts[3:]))
             return f"{path.relative_to(scene.folder)}: {how(path, dice)}"
 
     return act

@@ -33,6 +33,10 @@ class Watch:
     Args:
         folder: where the release lands.
         truth: SHA-256 in hex of each of its files, by path, the manifest's included.
+
+    Attributes:
+        behind: files with wrong bytes that another program (we) wrote behind the proof, while the rest of the file was
+            still coming. No fetch can see that; `verify` must.
     """
 
     def __init__(self, folder: Path, truth: Mapping[str, str]) -> None:
@@ -40,6 +44,12 @@ class Watch:
         self._truth = truth
         self._seen: dict[str, _Stamp] = {}
         self._ours: dict[str, _Stamp | None] = {}
+        self._suspects: set[str] = set()
+        self.behind: set[str] = set()
+
+    def suspect(self, path: str) -> None:
+        """We have written into this file while it was fetched: maybe where its pieces had been proven already."""
+        self._suspects.add(path)
 
     def excuse(self, path: str) -> None:
         """We have changed this file ourselves: it is wrong until somebody replaces it."""
@@ -55,6 +65,10 @@ class Watch:
                 try:
                     found = digest(self.folder / path)
                 except FileNotFoundError:
+                    continue
+                if found != expected and path in self._suspects:
+                    self.behind.add(path)
+                    self.excuse(path)
                     continue
                 if found != expected:
                     raise Violation(f"{path} has its final name and is not the published file: {found}")
@@ -81,7 +95,7 @@ def claims(listed: Mapping[str, Any], watch: Watch) -> None:
     """What `ls --json` said: complete only where every file is under its name (and `look` has read each)."""
     for release in listed["releases"]:
         if release["complete"] and Path(release["path"]) == watch.folder:
-            absent = [path for path in watch.absent() if path != MANIFEST_NAME]
+            absent = [path for path in watch.absent() if path not in {MANIFEST_NAME, *watch.behind}]
             if absent:
                 raise Violation(f"ls says complete, and these files are not there: {', '.join(absent)}")
 

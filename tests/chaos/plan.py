@@ -199,7 +199,8 @@ def _run(dice: random.Random, *, first: bool) -> Run:
     waits = any(kind in AWAY | DISK for kind in (*before, *during))
     timeout = round(dice.uniform(4, 6), 1) if waits else 30.0
     shares = sorted(round(dice.uniform(0.02, 0.8), 3) for _ in (*during, *last))
-    injections = [_injection(dice, kind, When.BEFORE, 0, timeout if not during else 0) for kind in before]
+    alone = not during and not last
+    injections = [_injection(dice, kind, When.BEFORE, 0, timeout if alone else 0) for kind in before]
     for kind, share in zip((*during, *last), shares, strict=True):
         lasts = timeout if [kind] == during[-1:] and not last else 0
         if kind is Kind.SEEDER_GONE:

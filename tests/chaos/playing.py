@@ -32,6 +32,7 @@ class Played:
         laps: releases that became whole.
         needed: their bytes.
         came: bytes that came over the link for them, packets and all.
+        mended: times that `verify` found what had been changed behind the proof, and a fetch mended it.
         twice: bytes from the swarm, in runs that came to their end, beyond what the disk lacked when they began.
         seconds: how long it took.
     """
@@ -44,6 +45,7 @@ class Played:
     laps: int = 0
     needed: int = 0
     came: int = 0
+    mended: int = 0
     twice: int = 0
     seconds: float = 0.0
 
@@ -63,6 +65,7 @@ class Player:
         self._hurry = hurry
         self._runs = 0
         self._begun = False
+        self._damaged = False
 
     def play(self) -> Played:
         """Play all of it.
@@ -93,7 +96,6 @@ class Player:
         self._runs += 1
         self._begun = True
         hits: list[Injection] = []
-        damaged = False
         with ExitStack() as stack:
             liars: list[tuple[Injection, str, Callable[[], bool]]] = []
             held: list[tuple[Injection, ExitStack]] = []
@@ -110,7 +112,7 @@ class Player:
                         held.append((injection, own))
                 else:
                     said = self._note(injection, partial(made.inject, scene, injection))
-                    damaged |= injection.kind in STATE and said.startswith("record.json")
+                    self._damaged |= injection.kind in STATE and said.startswith("record.json")
                     hits += [injection] if said else []
             here = scene.here()
             scene.log(f"run {self._runs}: {here} bytes here, timeout {run.timeout:g} s")
@@ -136,15 +138,16 @@ class Player:
         self.played.statuses[status] += 1
         scene.log(f"run {self._runs} ended with {status}")
         scene.watch.look()
-        told = ended(status, out, err, expected(hits) | ({6} if damaged else set()))
-        if damaged and status == 6:
+        told = ended(status, out, err, expected(hits) | ({6} if self._damaged else set()))
+        if told.get("error") == "store" and self._damaged:
             scene.log("the record's folder is deleted, as the hint says")
             made.tidy(scene)
+            self._damaged = False
         if status == 0:
             self.played.twice += max(
                 0, told["received"]["swarm"] - max(0, scene.release.published.size - here)
             )
-        self._listed(damaged=damaged)
+        self._listed()
         if not scene.seeds():
             scene.start_seeder()
         return status
@@ -172,6 +175,9 @@ class Player:
     def _whole(self) -> None:
         """The release is there: identical, verified, and called complete."""
         scene = self.scene
+        scene.watch.look()
+        if scene.watch.behind:
+            self._mend(scene.watch.behind)
         whole(scene.watch, scene.release.truth)
         found = self._command("verify", str(scene.folder))
         if not found["ok"]:
@@ -179,6 +185,7 @@ class Player:
         listed = self._command("ls")["releases"]
         if not any(release["complete"] for release in listed):
             raise Violation(f"ls does not say complete of a whole release: {listed}")
+        self._damaged = False
         self.played.laps += 1
         self.played.needed += scene.release.published.size
         self._begun = False
@@ -187,21 +194,27 @@ class Player:
     def _change(self, injection: Injection) -> None:
         """A landed file changes: verify says so, and a fetch mends it."""
         scene = self.scene
-        path = self._note(injection, partial(made.inject, scene, injection))
-        found = self._command("verify", str(scene.folder), status=4)
-        bad = [file["path"] for file in found["files"] if not file["ok"]] if "files" in found else found
-        if bad != [path]:
-            raise Violation(f"{path} was changed and verify names {bad}")
-        if self._run(_CALM) != 0:
-            raise Violation(f"the fetch did not mend {path}")
+        self._mend({self._note(injection, partial(made.inject, scene, injection))})
         self._whole()
         self.played.laps -= 1
         self.played.needed -= scene.release.published.size
 
-    def _listed(self, *, damaged: bool) -> None:
+    def _mend(self, changed: set[str]) -> None:
+        """Files were changed behind the proof: verify names just them, and the same command fetches them again."""
+        self.scene.log(f"changed behind the proof: {', '.join(sorted(changed))}")
+        found = self._command("verify", str(self.scene.folder), status=4)
+        bad = {file["path"] for file in found["files"] if not file["ok"]}
+        if bad != changed:
+            raise Violation(f"changed were {sorted(changed)}, and verify names {sorted(bad)}")
+        changed.clear()
+        self.played.mended += 1
+        if self._run(_CALM) != 0:
+            raise Violation(f"the fetch did not mend {sorted(bad)}")
+
+    def _listed(self) -> None:
         scene = self.scene
         done = weightshare(scene.user, "ls", *scene.words())
-        allowed = frozenset({0, 6} if damaged else {0})
+        allowed = frozenset({0, 6} if self._damaged else {0})
         listed = ended(done.returncode, done.stdout.decode(), done.stderr.decode(), allowed)
         if done.returncode == 0:
             claims(listed, scene.watch)

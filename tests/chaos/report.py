@@ -24,6 +24,7 @@ class Totals:
     laps: int
     needed: int
     came: int
+    mended: int
     twice: int
 
     @property
@@ -58,6 +59,7 @@ def total(rounds: Iterable[Played]) -> Totals:
         laps=sum(one.laps for one in played),
         needed=sum(one.needed for one in played),
         came=sum(one.came for one in played),
+        mended=sum(one.mended for one in played),
         twice=sum(one.twice for one in played),
     )
 
@@ -80,7 +82,8 @@ def lines(totals: Totals, seed: int, seconds: float, violations: Sequence[str]) 
     ends = ", ".join(f"{count} {_end(status)}" for status, count in sorted(totals.statuses.items()))
     more = totals.came / totals.needed - 1 if totals.needed else 0.0
     text += [
-        f"{totals.rounds} rounds, {totals.laps} releases whole and verified, {totals.restarts} restarts",
+        f"{totals.rounds} rounds, {totals.laps} releases whole and verified, {totals.restarts} restarts, "
+        f"{totals.mended} times changed behind the proof, found by verify and mended",
         f"runs of the fetch: {ends or 'none'}",
         f"{format_size(totals.came)} came for {format_size(totals.needed)} ({more:+.0%}, packets included); "
         f"{format_size(totals.twice)} again in runs that came to their end",

@@ -10,7 +10,7 @@ from weightshare.api.countersigning import Attester, Demand, Heard, load_signer,
 from weightshare.api.offering import locate, problems_of
 from weightshare.api.results import FileVerdict, Verified
 from weightshare.api.trusting import Trustee
-from weightshare.content.receipts import Receipt, save_receipts
+from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Home, Store
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import BadSignatureError, RevokedError, UnknownPublisherError
@@ -91,11 +91,18 @@ def verify(
     if selected is not None:
         # After `fetch --include` the files that were left out are not missing.
         reports = [r for r in reports if r.path in selected or r.problem != "missing"]
-    if record is not None and record.complete and not problems_of(reports):
-        save_receipts(
-            store.folder(record) / "receipts.json",
-            {e.path: Receipt.of(located.folder / e.path, e.pieces_root) for e in manifest.files},
-        )
+    if record is not None and record.complete:
+        place = store.folder(record) / "receipts.json"
+        if problems_of(reports):
+            # A file may have been wrong before it had its receipt, or may have rotted: nobody is to trust that again.
+            bad = {report.path for report in reports if not report.ok}
+            kept = load_receipts(place)
+            save_receipts(place, {path: r.void() if path in bad else r for path, r in kept.items()})
+        else:
+            save_receipts(
+                place,
+                {e.path: Receipt.of(located.folder / e.path, e.pieces_root) for e in manifest.files},
+            )
     ok = all(report.ok for report in reports)
     attestation = attester.attest(reports) if attester is not None and ok else None
     warnings = [*located.verified.warnings, *heard.warnings, *(attester.warnings if attester else ())]

@@ -5,8 +5,9 @@ The verdicts are `trust.gate`'s; here stands where the bytes come from, and what
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
+from weightshare.errors import IntegrityError
+from weightshare.manifest.merkle import leaves_of, root_of
 from weightshare.manifest.metainfo import Info, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer
@@ -75,15 +78,20 @@ class Gate:
         self._observe = observe
 
     def offline(self, record: Record) -> Passed | None:
-        """The gate once more over what an earlier run saved; None if that is not complete."""
-        torrent = self._store.torrent(record)
-        info = (
-            _read(self._store.folder(record) / "info") if torrent is None else parse_torrent(torrent).info.raw
+        """The gate once more over what an earlier run saved; None if that is not complete, or is damaged."""
+        folder = self._store.folder(record)
+        kept = (_info_of(self._store.torrent(record)), _read(folder / "info"))
+        raw = next(
+            (one for one in kept if one and hashlib.sha256(one).digest() == self._target.v2_hash), None
         )
-        envelope = _read(self._store.folder(record) / MANIFEST_NAME)
-        if info is None or envelope is None:
+        envelope = _read(folder / MANIFEST_NAME)
+        if raw is None or not envelope:
             return None
-        return self._pass(gate.check_info(info, self._target.v2_hash), envelope)
+        info = gate.check_info(raw, self._target.v2_hash)
+        own = next(file for file in info.files if file.path == MANIFEST_NAME)
+        if root_of(leaves_of(envelope)) != own.pieces_root:
+            return None  # and no verdict on the release: it is another manifest than the one in the torrent
+        return self._pass(info, envelope)
 
     @contextmanager
     def live(self, session: Session, machine: Machine) -> Iterator[tuple[Passed, Transfer]]:
@@ -116,3 +124,10 @@ class Gate:
 
 def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
+
+
+def _info_of(torrent: bytes | None) -> bytes | None:
+    """The info dictionary of a kept `.torrent`, None where it is damaged."""
+    with suppress(IntegrityError):
+        return parse_torrent(torrent).info.raw if torrent is not None else None
+    return None

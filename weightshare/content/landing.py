@@ -32,7 +32,7 @@ from weightshare.units import BLOCK
 _READ_BACKS = 3
 _PIECE = (1 << 32) - 1
 
-_Stamp = tuple[int, int, int, int]  # device, inode, size, modification time
+_Stamp = tuple[int, int, int, int, int]  # device, inode, size, times of modification and of change
 
 
 class Witness(Protocol):
@@ -169,8 +169,8 @@ class Landing:
             return False
 
     def settled(self) -> bool:
-        """Whether every file is proven, and still the file that was."""
-        if any(self._open.values()):
+        """Whether every file is proven and flushed to the disk, and still the file that was."""
+        if any(self._open.values()) or self._flushing():
             return False
         changed = [position for position, stamp in self._stamps.items() if self._stamp(position) != stamp]
         for position in changed:
@@ -181,7 +181,7 @@ class Landing:
 
     def busy(self) -> bool:
         """Whether pieces are being read back just now."""
-        return bool(self._pending) or self._earlier.waiting
+        return bool(self._pending) or self._earlier.waiting or self._flushing()
 
     def doubted(self) -> bool:
         """Whether pieces of an earlier run are still to be proven before they may be offered to others."""
@@ -240,6 +240,9 @@ class Landing:
         return put_in_place([(span.file, self._path(span)) for span in self._spans.values()], destination)
 
     # ---- inside
+
+    def _flushing(self) -> bool:
+        return not all(sync.done() for sync in self._syncs.values())
 
     def _submit(self, piece: int) -> None:
         span, offset, length = self._pieces.byte_range(piece)
@@ -339,7 +342,8 @@ class Landing:
             found = self._path(self._spans[position]).stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        # The time of change, too: the other one can be put back.
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _path(self, span: Span) -> Path:
         # Asked for several times a piece; a release may have 10,000 files.

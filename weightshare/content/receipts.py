@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import Self
@@ -53,6 +53,10 @@ class Receipt:
             found.st_ctime_ns,
             None if root is None else root.hex(),
         )
+
+    def void(self) -> Receipt:
+        """The same, and no file matches it any more: what it was of turned out to be something else."""
+        return replace(self, size=-1)
 
     def still_holds(self, file: Path | os.stat_result) -> bool:
         """Whether the file is, by all that its status shows, unchanged; a missing file is not."""
