@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fix bench clean help
+.PHONY: demo test check fix bench chaos clean help
 
 help:
 	@echo "make demo    the whole path on a small real model, on loopback"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   formatting, lint, types, import direction, README against --help"
 	@echo "make fix     what ruff can mend by itself"
 	@echo "make bench   the benchmarks; results go to bench/results/"
+	@echo "make chaos   ten minutes of fetches that everything happens to; MINUTES=2 SEED=7 for less, or once more"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("weightshare needs Python 3.11 or newer; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -48,6 +49,9 @@ bench: $(READY)
 	$(BIN)/python bench/manifest.py
 	$(BIN)/python bench/resume.py --quick
 	$(BIN)/python bench/swarm.py  # wants root: it makes networks of its own
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
