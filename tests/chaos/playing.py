@@ -76,9 +76,10 @@ class Player:
         for run in self.plan.runs:
             if self._hurry():
                 break
+            if self.played.laps and not self._begun:
+                self.scene.next_lap()
             if self._run(run) == 0:
                 self._whole()
-                self.scene.next_lap()
         if self._begun or not self.played.laps:
             if self._run(_CALM) != 0:
                 raise Violation("a fetch that nothing was done to did not bring the release")

@@ -118,7 +118,7 @@ class Scene:
         self.user = work / "user"
         self.running: Running | None = None
         self._seeder: Seeder | None = None
-        self._port = self.link.port
+        self._port = 0
         self._lap = 0
         self._stack = ExitStack()
         self.watch = Watch(self.folder, release.truth)
@@ -209,7 +209,8 @@ class Scene:
         """Start the seeder, or start it again where it was."""
         words = (self.release.name, "--network", self.link.network)
         home = self.release.published.home
-        self._seeder = Seeder(home, *words, port=self._port, before=self.link.at_seeder)
+        # On loopback always at a port of its own: others may have taken the last one, and the relay's stays the same.
+        self._seeder = Seeder(home, *words, port=self.link.port, before=self.link.at_seeder)
         self._port = self._seeder.port
         self.link.to_seeder(self._port)
 
