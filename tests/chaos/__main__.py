@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -161,6 +162,9 @@ def main() -> int:
     parser.add_argument("--bare", action="store_true", help="without namespaces and mounts, as if not root")
     parser.add_argument("--data", type=Path, help="where data lies (the folder for temporary files)")
     asked = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell lets its background ignore Ctrl-C, and our children would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = random.SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed
     limits = Limits(60 * asked.minutes, 0 if asked.round is None else 1, asked.round or 0)
     work = Path(tempfile.mkdtemp(dir=asked.data, prefix="weightshare-chaos-"))

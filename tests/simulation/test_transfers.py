@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.transport import INFO, INFO_BYTES, PIECE, PIECES, POSITION, WANTED, Proof, Swarm
 from weightshare.errors import DiskError, MetadataTimeoutError, NoPeersError, NoSpaceError, StalledError
 from weightshare.progress import Phase, Progress
-from weightshare.swarm.alerts import FileFailed, TrackerFailed, TrackerReplied
+from weightshare.swarm.alerts import FileFailed, PieceRefused, TrackerFailed, TrackerReplied
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Crowd
@@ -155,6 +155,24 @@ def test_bytes_that_read_back_wrong_come_again(swarm: Swarm) -> None:
     assert fetch.proof.read >= WANTED
     assert "again" in swarm.told
     assert fetch.machine.state is State.DONE
+
+
+def test_the_only_peer_is_not_banned_for_good(swarm: Swarm) -> None:
+    """As when a liar sent the other half of a piece, or another program changed a staged file."""
+    swarm.at(3, lambda: swarm.say(PieceRefused("", 7)))
+    swarm.at(3, sets(swarm, peers=0, banned=1))
+    fetch = Fetch(swarm)
+    fetch.run()
+    assert swarm.told.count("again") == 1
+    assert swarm.now < 3 + 2 + 30
+    assert fetch.machine.state is State.DONE
+
+
+def test_nobody_is_asked_anew_while_somebody_is_there(swarm: Swarm) -> None:
+    swarm.at(3, lambda: swarm.say(PieceRefused("", 7)))
+    fetch = Fetch(swarm)
+    fetch.run()
+    assert "again" not in swarm.told
 
 
 # ---- a full disk

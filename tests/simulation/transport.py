@@ -63,6 +63,7 @@ class Swarm:
         self.max_down = 0
         self.peers = 0
         self.seeds = 0
+        self.banned = 0
         self.honest: set[Peer] = set()
         self.lying: set[Peer] = set()
         self.pieces_a_second = 0.0
@@ -215,6 +216,7 @@ class Swarm:
     def again(self, torrent: Carrier, kept: Kept) -> None:
         """What the disk gave back wrong is checked, which the script says was a passing fault."""
         self.told.append("again")
+        self.peers, self.banned = self.peers + self.banned, 0
         self.here = (set(kept.here) | set(kept.begun)) & WANTED
         self.say(Checked(""))
 

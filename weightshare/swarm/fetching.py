@@ -202,6 +202,13 @@ class Transfer:
         here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
         self._restart(Kept(here, (), self.torrent.begun()))
 
+    def forgive(self) -> None:
+        """Take the torrent up anew, so that the engine forgets whom it has banned."""
+        self._flushed()
+        withheld = self.torrent.kept.withheld
+        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
+        self._restart(Kept(here.difference(withheld), withheld, self.torrent.begun()))
+
     def _restart(self, kept: Kept) -> None:
         self._engine.again(self.torrent, kept)
         self.wait_for(Checked, "the torrent engine to look at the files again", limit=None)

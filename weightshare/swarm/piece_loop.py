@@ -12,7 +12,7 @@ from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
-from weightshare.swarm.alerts import CacheFlushed, Event, FileFailed, PieceFinished
+from weightshare.swarm.alerts import CacheFlushed, Event, FileFailed, PieceFinished, PieceRefused
 from weightshare.swarm.order import Order, Window
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Carrier
@@ -22,6 +22,7 @@ _BUSY_TICK = 0.01
 _FLUSH_EVERY = 0.25
 _KEEP_EVERY = 2.0
 _ORDER_EVERY = 0.5
+_LONELY = 2.0  # seconds without a peer
 
 
 class Sink(Protocol):
@@ -79,6 +80,9 @@ class Steps(Protocol):
     def offer_all(self) -> None:
         """Offer to others what was withheld."""
 
+    def forgive(self) -> None:
+        """Have the engine forget whom it has banned."""
+
 
 class PieceLoop:
     """The main loop: pieces finish, are flushed, become readable, are proven."""
@@ -108,6 +112,10 @@ class PieceLoop:
         self._failed = False  # a write, since what is here was last compared with what the engine has
         self._keep_due = 0.0
         self._looked = 0.0
+        self._blamed = (
+            False  # somebody, for a piece with a wrong hash, since the engine last took the torrent up
+        )
+        self._company = 0.0  # when a peer was last seen
         self._order = order
         self._window = Window(order, info.piece_length) if order is not None else None
         self._ordered = 0.0
@@ -140,6 +148,8 @@ class PieceLoop:
                     return
             if self._torrent.kept.withheld and not self._sink.doubted() and not complete:
                 self._take_up_anew(self._transfer.offer_all)
+            if not complete and self._banned_all(clock()):
+                self._take_up_anew(self._transfer.forgive)
             if clock() - self._ordered >= _ORDER_EVERY:
                 self._want_first(clock())
             self._keep(clock())
@@ -163,6 +173,8 @@ class PieceLoop:
             self._flushing = None
         elif isinstance(event, FileFailed):
             self._failed = True
+        elif isinstance(event, PieceRefused) and not self._blamed:
+            self._blamed, self._company = True, self._transfer.clock()
 
     def _readable(self, pieces: Collection[int]) -> None:
         """These pieces can be read from disk now: the one place where that is known."""
@@ -219,8 +231,19 @@ class PieceLoop:
                 self._arrived.discard(piece)
                 self._arrived_bytes -= self._lengths[piece]
 
+    def _banned_all(self, now: float) -> bool:
+        """Whether nobody is left after pieces turned out wrong.
+
+        The engine bans whoever sent part of one, for good: an honest peer too, when a liar sent the other part or when
+        another program changed the file. Those who lie are found out again; the honest one may be the only one.
+        """
+        if self._blamed and self._torrent.status().peers:
+            self._company = now
+        return self._blamed and now - self._company >= _LONELY
+
     def _take_up_anew(self, how: Callable[[], None]) -> None:
         """The engine forgets the torrent and is told of it again; what it had not yet said is asked for."""
+        self._blamed = False
         self._finished |= self._flushing or set()
         self._flushing = None
         how()
