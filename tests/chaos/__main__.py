@@ -61,6 +61,7 @@ class Chaos:
         self._began = time.monotonic()
         self._numbers = itertools.count(limits.first)
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
 
     @property
     def seconds(self) -> float:
@@ -70,8 +71,14 @@ class Chaos:
     def run(self, lanes: int) -> None:
         """Play rounds, so many at a time, until the time is up."""
         with ThreadPoolExecutor(lanes) as pool:
-            for outcome in [pool.submit(self._lane, lane) for lane in range(lanes)]:
-                outcome.result()
+            ends = [pool.submit(self._lane, lane) for lane in range(lanes)]
+            try:
+                for end in ends:
+                    end.result()
+            except BaseException:
+                # Ctrl-C, or something that is wrong with ourselves: no more rounds, and those under way tidy up.
+                self._stopped.set()
+                raise
 
     def _lane(self, lane: int) -> None:
         work = self.work / f"lane-{lane}"
@@ -85,12 +92,17 @@ class Chaos:
             self._round(work / f"round-{number}", releases[plan.shape], plan)
 
     def _rounds(self) -> Iterator[int]:
-        while self.seconds < self.limits.seconds - _LAST_ROUND or (not self.played and not self.violations):
+        while not self._stopped.is_set():
+            if self.seconds > self.limits.seconds - _LAST_ROUND and (self.played or self.violations):
+                return
             with self._lock:
                 number = next(self._numbers)
             if self.limits.rounds and number >= self.limits.first + self.limits.rounds:
                 return
             yield number
+
+    def _hurry(self) -> bool:
+        return self._stopped.is_set() or self.seconds > self.limits.seconds - _HURRY
 
     def _round(self, work: Path, release: Release, plan: Round) -> None:
         work.mkdir()
@@ -109,7 +121,7 @@ class Chaos:
             mounts=not self.no_mounts,
             log=log,
         )
-        player = Player(scene, lambda: self.seconds > self.limits.seconds - _HURRY)
+        player = Player(scene, self._hurry)
         try:
             with scene:
                 try:
@@ -165,6 +177,7 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell lets its background ignore Ctrl-C, and our children would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = random.SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed
     limits = Limits(60 * asked.minutes, 0 if asked.round is None else 1, asked.round or 0)
     work = Path(tempfile.mkdtemp(dir=asked.data, prefix="weightshare-chaos-"))
@@ -176,6 +189,9 @@ def main() -> int:
         say(f"no full disks and no read-only folders: {chaos.no_mounts}")
     try:
         chaos.run(1 if asked.round is not None else asked.lanes)
+    except KeyboardInterrupt:
+        say("interrupted; the rounds under way came to their end")
+        return 130
     finally:
         print("\n".join(["", *lines(total(chaos.played), seed, chaos.seconds, chaos.violations)]), flush=True)
         if not chaos.violations:
