@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.transport import INFO, INFO_BYTES, PIECE, PIECES, POSITION, WANTED, Proof, Swarm
 from weightshare.errors import DiskError, MetadataTimeoutError, NoPeersError, NoSpaceError, StalledError
 from weightshare.progress import Phase, Progress
-from weightshare.swarm.alerts import FileFailed, PieceRefused, TrackerFailed, TrackerReplied
+from weightshare.swarm.alerts import Contradicted, FileFailed, PieceRefused, TrackerFailed, TrackerReplied
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Crowd
@@ -155,6 +155,23 @@ def test_bytes_that_read_back_wrong_come_again(swarm: Swarm) -> None:
     assert fetch.proof.read >= WANTED
     assert "again" in swarm.told
     assert fetch.machine.state is State.DONE
+
+
+def test_hashes_that_contradict_each_other_are_looked_at_by_sha256_alone(swarm: Swarm) -> None:
+    """As when another program writes to a staged file between the two hashes of a hybrid's piece."""
+    swarm.at(3, lambda: swarm.say(Contradicted("")))
+    fetch = Fetch(swarm)
+    fetch.run()
+    assert "again by v2 alone" in swarm.told
+    assert fetch.proof.read >= WANTED
+    assert fetch.machine.state is State.DONE
+
+
+def test_and_if_they_do_so_again_it_ends(swarm: Swarm) -> None:
+    for second in (2, 3):
+        swarm.at(second, lambda: swarm.say(Contradicted("")))
+    with pytest.raises(DiskError, match="contradict"):
+        Fetch(swarm).run()
 
 
 def test_the_only_peer_is_not_banned_for_good(swarm: Swarm) -> None:

@@ -60,6 +60,7 @@ class Swarm:
     def __init__(self) -> None:
         self.now = 0.0
         self.kept = NOTHING
+        self.key = ""
         self.max_down = 0
         self.peers = 0
         self.seeds = 0
@@ -215,7 +216,8 @@ class Swarm:
 
     def again(self, torrent: Carrier, kept: Kept) -> None:
         """What the disk gave back wrong is checked, which the script says was a passing fault."""
-        self.told.append("again")
+        self.told.append("again by v2 alone" if kept.v2_alone else "again")
+        self.kept = kept
         self.peers, self.banned = self.peers + self.banned, 0
         self.here = (set(kept.here) | set(kept.begun)) & WANTED
         self.say(Checked(""))

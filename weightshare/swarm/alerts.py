@@ -14,6 +14,7 @@ import libtorrent as lt
 
 from weightshare.manifest.text import escape
 
+_INCONSISTENT_HASHES = 217  # of libtorrent's error codes: `torrent_inconsistent_hashes`
 _LONGEST_REASON = 200  # characters of a tracker's own words
 
 
@@ -94,6 +95,11 @@ class TorrentFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Contradicted(Event):
+    """The v1 and v2 hashes of a piece were of different bytes; the engine gave the torrent up."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerFailed(Event):
     """A tracker did not answer, or said no: in its own words, made safe to print, where it has some."""
 
@@ -168,6 +174,8 @@ def _translate(alert: lt.alert) -> Event | None:
             return ResumeFailed(_key(alert))
         case lt.file_error_alert():
             return FileFailed(_key(alert), alert.filename(), alert.error.value(), alert.error.message())
+        case lt.torrent_error_alert() if alert.error.value() == _INCONSISTENT_HASHES:
+            return Contradicted(_key(alert))
         case lt.torrent_error_alert():
             return TorrentFailed(_key(alert), alert.error.message())
         case lt.peer_disconnected_alert():

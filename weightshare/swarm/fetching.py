@@ -19,6 +19,7 @@ from weightshare.progress import Observer, ignore
 from weightshare.swarm.alerts import (
     CacheFlushed,
     Checked,
+    Contradicted,
     Event,
     FileFailed,
     MetadataReceived,
@@ -209,6 +210,18 @@ class Transfer:
         here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
         self._restart(Kept(here.difference(withheld), withheld, self.torrent.begun()))
 
+    def _by_v2_alone(self) -> None:
+        """Another program wrote to a file while it was checked: check what is there once more, by SHA-256 alone."""
+        if self.torrent.kept.v2_alone:
+            raise DiskError(
+                "The torrent engine stopped: a piece's hashes contradict each other.",
+                hint="Does another program write to the files? What arrived is kept: the same command resumes.",
+                path="",
+            )
+        withheld = self.torrent.kept.withheld
+        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
+        self._restart(Kept(here.difference(withheld), withheld, self.torrent.begun(), v2_alone=True))
+
     def _restart(self, kept: Kept) -> None:
         self._engine.again(self.torrent, kept)
         self.wait_for(Checked, "the torrent engine to look at the files again", limit=None)
@@ -242,6 +255,10 @@ class Transfer:
                     path="",
                 )
             self._looks.hear(event)
+        if any(isinstance(event, Contradicted) for event in events):
+            self._by_v2_alone()
+            # Whoever waits for the look at the files has had it.
+            events.append(Checked(self.torrent.key))
         return events
 
     def look(

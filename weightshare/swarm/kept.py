@@ -17,11 +17,14 @@ class Kept:
         withheld: pieces that are there, it seems: they are neither asked for nor offered.
         begun: pieces of which blocks are there. The engine checks such a piece by its hash once it is whole, at once if
             it is already, and fetches it if it is not right.
+        v2_alone: of a hybrid's hashes the v1 ones are left out. Where another program writes to a file while the engine
+            reads it, the two kinds are of different bytes, and the engine takes the torrent for a false one.
     """
 
     here: Collection[int] = frozenset()
     withheld: Collection[int] = frozenset()
     begun: Mapping[int, Sequence[bool]] = field(default_factory=dict)
+    v2_alone: bool = False
 
 
 NOTHING = Kept()

@@ -12,7 +12,14 @@ from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
-from weightshare.swarm.alerts import CacheFlushed, Event, FileFailed, PieceFinished, PieceRefused
+from weightshare.swarm.alerts import (
+    CacheFlushed,
+    Contradicted,
+    Event,
+    FileFailed,
+    PieceFinished,
+    PieceRefused,
+)
 from weightshare.swarm.order import Order, Window
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Carrier
@@ -171,6 +178,8 @@ class PieceLoop:
             self._give_up_lost()
             self._readable(self._flushing)
             self._flushing = None
+        elif isinstance(event, Contradicted):
+            self._take_up_anew(lambda: None)  # the transfer has done so
         elif isinstance(event, FileFailed):
             self._failed = True
         elif isinstance(event, PieceRefused) and not self._blamed:

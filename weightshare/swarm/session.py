@@ -177,7 +177,7 @@ class Session:
             params.unfinished_pieces = {piece: list(bits) for piece, bits in kept.begun.items()}
             if kept.withheld:
                 params.piece_priorities = [0 if piece in kept.withheld else 4 for piece in numbers]
-            if fresh and self.network is not Network.PUBLIC:
+            if kept.v2_alone or (fresh and self.network is not Network.PUBLIC):
                 params.flags |= SKIP_V1_HASHES
             return self._add(params, folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 import libtorrent as lt
 
@@ -238,8 +239,8 @@ class Torrent:
         """Be added anew, with other things on the disk; only for a torrent that was just removed."""
         if self._add is None:
             raise AssertionError("only a torrent that is fetched is taken up anew")
-        self._handle = self._add(kept)
-        self.kept = kept
+        self.kept = replace(kept, v2_alone=kept.v2_alone or self.kept.v2_alone)
+        self._handle = self._add(self.kept)
         self._first = set()
         self._looked = float("-inf")
 

@@ -67,6 +67,7 @@ class Carrier(Protocol):
     """A torrent, as far as a fetch needs it; see `torrent.Torrent` for each."""
 
     kept: Kept
+    key: str
 
     def info(self) -> bytes:
         """The raw info dictionary."""
