@@ -207,7 +207,7 @@ def test_public_is_seen(tmp_path: Path) -> None:
                     word for word in words if not any(word in line for line in lines)
                 }
 
-            until(lambda: not missing_bait(), "packets to all the bait", within=40)
+            until(lambda: not missing_bait(), "packets to all the bait", within=90)
         assert expected <= outside(seen.destinations())
 
 

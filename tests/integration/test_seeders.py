@@ -156,7 +156,7 @@ def test_hashes_again_only_what_changed(tmp_path: Path) -> None:
     refused = result(published.home, "seed", "--port", "0", status=4)
     assert refused["path"] == "model.safetensors"
     assert "model.safetensors" in refused["message"]
-    piece_length = 256 * KIB
+    piece_length = 64 * KIB
     assert refused["pieces"] == [LARGE // 2 // piece_length]
 
 

@@ -208,7 +208,7 @@ def piece_hash(path: str | Path, offset: int, length: int, piece_length: int) ->
     """
     leaves: list[bytes] = []
     view = _scratch()
-    with Path(path).open("rb", buffering=0) as file:
+    with io.FileIO(path) as file:
         file.seek(offset)
         while length > 0:
             part = view[: min(BUFFER, length)]

@@ -1,7 +1,7 @@
 """What runs in a worker process: messages in from stdin, answers out to stdout, in order.
 
 The first message is the setup `(piece_length, v1)`. Then come `("hash", [job, ...])`, answered by a list of
-`(job, digests, problem)`, and `("prove", key, path, offset, length, tree_length)`, answered by
+`(job, digests, problem)`, and `("prove", [(key, path, offset, length, tree_length), ...])`, answered by a list of
 `(key, digest, problem)`. A problem is None, a text (the file changed) or `(errno, text)`. Both ends run the
 same interpreter, so a message is its length and a marshalled tuple.
 """
@@ -35,7 +35,7 @@ def serve() -> None:
             elif message[0] == "hash":
                 write(sys.stdout.buffer, run_jobs(hasher, message[1]))
             else:
-                write(sys.stdout.buffer, _prove(*message[1:]))
+                write(sys.stdout.buffer, [_prove(*piece) for piece in message[1]])
     except OSError:
         os._exit(0)  # the parent is gone; an ordinary exit would try to flush and complain
 

@@ -67,6 +67,12 @@ class Workers:
         """Process ids, by worker."""
         return tuple(process.pid for process in self._processes)
 
+    def grow(self) -> int:
+        """Start one more; its number."""
+        self.count += 1
+        self._start(self.count - 1)
+        return self.count - 1
+
     def send(self, worker: int, message: tuple[Any, ...]) -> None:
         """Give a worker something to do; it answers in order.
 
