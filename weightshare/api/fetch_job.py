@@ -19,6 +19,7 @@ from weightshare.api.results import Fetched, Preview, Received
 from weightshare.api.sources import Target
 from weightshare.api.transferring import Bringer
 from weightshare.api.trusting import Trustee
+from weightshare.api.twins import place_twins
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
@@ -177,7 +178,7 @@ class FetchJob:
             taken = pieces.take(plan.found, plan.staging, landing, prover, self._observe)
             if ordering is not None:
                 placed = {path: record.path / path for path in plan.receipts}
-                ordering.begin(plan.spans, plan.staging / passed.info.name, placed)
+                ordering.begin(plan.spans, plan.staging / passed.info.name, placed, plan.names)
             swarm_bytes = 0
             if plan.spans:
                 bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
@@ -187,7 +188,19 @@ class FetchJob:
                 self.found = bringer.found
             else:
                 self._enter(State.PROVING)
-            receipts = landing.promote(record.path)
+            receipts = landing.promote(
+                record.path, {position: names[0].file for position, names in plan.names.items()}
+            )
+            twins = place_twins(
+                plan.names,
+                passed.info.piece_length,
+                record,
+                self._store,
+                plan.staging,
+                receipts,
+                self._observe,
+            )
+            receipts |= twins.receipts
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
@@ -213,10 +226,15 @@ class FetchJob:
         began: float,
     ) -> Fetched:
         receipts = {**plan.receipts, **receipts}
-        layers = {**plan.layers, **{span.file.path: landing.layer(span.position) for span in plan.spans}}
+        landed = {
+            span.file.path: landing.layer(position)
+            for position, names in plan.names.items()
+            for span in names
+        }
+        layers = {**plan.layers, **landed}
         done = record_landed(self._store, record, self._target, passed, plan, landing, receipts, layers)
-        size = sum(span.file.size for span in plan.spans) + plan.reused
-        files = len(plan.spans) + len(plan.receipts)
+        size = sum(span.file.size for span in plan.landing) + plan.reused
+        files = len(plan.landing) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
         self._enter(State.DONE)
         self._observe(Progress(PHASES[State.DONE], size, size))
