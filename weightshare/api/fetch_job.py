@@ -19,7 +19,7 @@ from weightshare.api.results import Fetched, Preview, Received
 from weightshare.api.sources import Target
 from weightshare.api.transferring import Bringer
 from weightshare.api.trusting import Trustee
-from weightshare.api.twins import place_twins
+from weightshare.api.twins import long_twins, place_twins
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
@@ -154,10 +154,13 @@ class FetchJob:
             state = self._store.folder(record)
             write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
+            twins = long_twins(passed.info) if plan.spans else []
             if self._wish.on_range is not None:
                 pieces.ask(plan.spans)  # with them a piece is proven alone, and not only with its whole file
-                if pieces.layers:
-                    save_layers(state, pieces.layers)
+            elif twins:
+                pieces.ask(twins, alone=True)  # without them those of other files may never come
+            if pieces.layers and (twins or self._wish.on_range is not None):
+                save_layers(state, pieces.layers)
             ordering = self._ordering(passed, pieces.layers)
             prover = stack.enter_context(Prover(passed.info.piece_length))
             journal = stack.enter_context(Journal(state / "pieces"))
@@ -183,7 +186,7 @@ class FetchJob:
             if plan.spans:
                 bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
                 swarm_bytes = bringer.bring(
-                    passed, plan, landing, live, taken=taken, layers=pieces.all_layers, ordering=ordering
+                    passed, plan, landing, live, pieces, taken=taken, ordering=ordering
                 )
                 self.found = bringer.found
             else:
@@ -191,7 +194,7 @@ class FetchJob:
             receipts = landing.promote(
                 record.path, {position: names[0].file for position, names in plan.names.items()}
             )
-            twins = place_twins(
+            copies = place_twins(
                 plan.names,
                 passed.info.piece_length,
                 record,
@@ -200,7 +203,7 @@ class FetchJob:
                 receipts,
                 self._observe,
             )
-            receipts |= twins.receipts
+            receipts |= copies.receipts
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:

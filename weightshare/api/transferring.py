@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from weightshare.api.gating import Passed, Wish
 from weightshare.api.ordering import Ordering
 from weightshare.api.own_files import write
+from weightshare.api.piece_reuse import PieceReuse
 from weightshare.api.placing import Plan
 from weightshare.api.sources import Target
 from weightshare.content.landing import Landing
@@ -52,9 +51,9 @@ class Bringer:
         plan: Plan,
         landing: Landing,
         live: Transfer | None,
+        pieces: PieceReuse,
         *,
         taken: set[int],
-        layers: Mapping[bytes, bytes] | None,
         ordering: Ordering | None,
     ) -> int:
         """Bring the planned files, at least one; returns the file bytes taken from the swarm.
@@ -64,8 +63,8 @@ class Bringer:
             plan: which files.
             landing: takes and proves them.
             live: the torrent among peers, where it has come through the gate just now; it is removed.
+            pieces: knows piece layers.
             taken: pieces that were taken from elsewhere on this machine.
-            layers: all piece layers, None unless every one is known.
             ordering: what comes first.
 
         Raises:
@@ -86,9 +85,9 @@ class Bringer:
             plan.staging,
             wanted=wanted,
             kept=Kept(recalled.here, recalled.withheld, recalled.begun),
-            fresh=not plan.has_staged and (not taken or layers is not None),
+            fresh=not plan.has_staged and (not taken or pieces.all_layers is not None),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers={**landing.known_layers(), **(layers or {})},
+            layers={**landing.known_layers(), **pieces.layers},
         )
         transfer = Transfer(session, torrent, self._machine, observe=self._observe)
         transfer.check(plan.size)

@@ -2,11 +2,12 @@
 
 It is always the first in the file tree, wanted or not. BEP 52 asks for a file's piece hashes by the file's root, and
 libtorrent takes the answer to be of the first file with that root. Of the others it never learns a hash: their pieces
-cannot be proven, kept or passed on before the whole file is here.
+cannot be proven, kept or passed on before the whole file is here. `swarm.equal_files` has the rest of it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,10 +42,11 @@ def names_of(info: Info, wanted: Sequence[Span]) -> Names:
     return dict(sorted(names.items()))
 
 
-def has_long_twins(info: Info) -> bool:
-    """Whether equal files are longer than a piece, so that peers are asked for their hashes."""
-    roots = [file.pieces_root for file in info.files if file.size > info.piece_length]
-    return len(set(roots)) < len(roots)
+def long_twins(info: Info) -> list[Span]:
+    """The files that are longer than a piece, so that peers are asked for their hashes, and equal to others."""
+    spans = [span for span in PieceMap(info).spans if span.count > 1]
+    times = Counter(span.file.pieces_root for span in spans)
+    return [span for span in spans if times[span.file.pieces_root] > 1]
 
 
 def place_twins(
