@@ -15,6 +15,7 @@ from tests.cli.helpers import result
 from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, seeding
 from tests.integration.waiting import until
+from weightshare.content.receipts import load_receipts
 from weightshare.content.store import STAGING
 from weightshare.units import KIB, MIB
 
@@ -76,9 +77,10 @@ def test_equal_files_are_fetched_once(tmp_path: Path, case: str, kind: str, by: 
     assert sources.get(B, f"same as {A}") == f"same as {A}"
     assert all(sources[path] == "peers" for path, data in files.items() if not data)
     assert got["files"] == len(files)
-    # What it wrote down is whole too: it says so, and can serve it.
-    again = fetch(user, published, "--timeout", "2")
-    assert again["received"]["reused"] == published.size
+    # What it wrote down is right too: nothing of it need be proven again to be served.
+    receipts = load_receipts(next(user.rglob("receipts.json")))
+    assert receipts.keys() == files.keys()
+    assert all(receipt.still_holds(Path(got["path"]) / path) for path, receipt in receipts.items())
     with seeding(user, "acme/m7b") as seeder:
         assert_whole(Path(fetch(tmp_path / "third", published, "--peer", seeder.peer)["path"]), published)
 
@@ -138,7 +140,10 @@ def test_one_of_them_alone_and_then_the_rest(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_fetch_that_is_ended_goes_on_with_the_one_it_began(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("wanted", ["*", "b/*"])
+def test_a_fetch_that_is_ended_goes_on_with_the_one_it_began(
+    tmp_path: Path, how: signal.Signals, wanted: str
+) -> None:
     data = shard(6 * MIB, 3)
     files = {**TWO, A: data, B: data}
     published = released(tmp_path, files, "--v2-only")
@@ -146,12 +151,13 @@ def test_a_fetch_that_is_ended_goes_on_with_the_one_it_began(tmp_path: Path, how
     user.mkdir()
     with seeding(published.home, "acme/m7b") as seeder:
         words = ("fetch", published.magnet, *published.trust, "--peer", seeder.peer, "--json")
-        with Running(user, *words, "--max-down", "1M") as begun:
-            until(lambda: known(user) > 30, "a piece that was read back")
+        with Running(user, *words, "--max-down", "1M", "--include", wanted) as begun:
+            until(lambda: known(user) > 30, "pieces that were read back")
             begun.send(how)
             begun.end()
         kept = known(user) * PIECE
-        assert not list(user.rglob(f"{STAGING}/*/*/{B}")), "nothing is asked for twice"
+        assert kept < len(data) / 2, "pieces are proven one by one"
+        assert [path.parent.name for path in user.rglob("model.safetensors")] == ["a"], "one is asked for"
         got = result(user, *words[:-1])
     assert_whole(Path(got["path"]), published)
     assert got["received"]["swarm"] <= once(files) - kept + 2 * PIECE
@@ -187,6 +193,12 @@ def test_of_an_equal_file_that_is_not_what_it_was_nothing_is_believed(tmp_path: 
         folder = Path(fetch(user, published, *words, "--include", "a/*")["path"])
         (folder / A).chmod(0o644)
         (folder / A).write_bytes(bytes(len(LONG)))
+        said = fetch(user, published, "--dry-run", *words)
+        assert {file["path"]: file["from"] for file in said["files"]} == {
+            A: "in the way",
+            B: "peers",
+            "config.json": "peers",
+        }
         got = fetch(user, published, *words)
     assert got["received"]["swarm"] == once(TWO)
     assert_whole(folder, published)
@@ -209,7 +221,8 @@ def test_the_files_after_them_get_their_hashes_too(tmp_path: Path) -> None:
         first_of_last = 3 * len(data) // PIECE
         until(lambda: any(piece >= first_of_last for piece in pieces(user)), "a piece of the last file")
         assert fetching.status is None
-        assert len(pieces(user)) < sum(map(len, {data, last})) // PIECE, "before the file is whole"
+        staged = next(user.rglob(D))
+        assert staged.stat().st_blocks * 512 < len(last) / 2, "pieces are proven one by one"
 
 
 def pieces(home: Path) -> set[int]:
