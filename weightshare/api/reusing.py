@@ -177,6 +177,11 @@ def _prove(
         sync_folder(target.parent)
         reused.receipts[path] = Receipt.of(target, root)
         reused.layers[path] = found.piece_layer
+    for one in brought:
+        if one.way is Way.LINK and one.span.file.path in reused.receipts:
+            # One that got its name since may be a link to the same file, which changed its status.
+            path = one.span.file.path
+            reused.receipts[path] = Receipt.of(record.path / path, one.span.file.pieces_root)
     for other, changed in list(_linked(brought, reused)):
         # A further link changes a file's status: what was just proven is still what the receipt is of.
         if other.id == record.id:
