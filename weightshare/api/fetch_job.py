@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from weightshare.api.drafting import hash_bytes
 from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.ordering import FetchOrder, Ordering
-from weightshare.api.piece_reuse import PieceReuse, load_layers, save_layers
+from weightshare.api.own_files import make, write
+from weightshare.api.piece_reuse import PieceReuse, save_layers
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
+from weightshare.api.recording import record_landed
 from weightshare.api.results import Fetched, Preview, Received
 from weightshare.api.sources import Target
+from weightshare.api.transferring import Bringer
 from weightshare.api.trusting import Trustee
+from weightshare.api.twins import long_twins, place_twins
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
-from weightshare.content.receipts import Receipt, load_receipts, save_receipts
-from weightshare.content.staging import clear_staging, staging_lock
+from weightshare.content.receipts import Receipt, load_receipts
+from weightshare.content.staging import staging_lock
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import DiskError, NetworkError, NoSpaceError
-from weightshare.files import sync_folder, write_atomically
-from weightshare.manifest.metainfo import HashedFile, Info, build_torrent, lone_hash
-from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
-from weightshare.manifest.text import quoted
 from weightshare.progress import Observer, Progress
 from weightshare.swarm.fetching import Transfer
-from weightshare.swarm.kept import Kept
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import PHASES, Machine, State
 from weightshare.swarm.torrent import Peer
@@ -156,12 +152,15 @@ class FetchJob:
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
             self._store.keep(record, envelope=passed.decision.verified.envelope)
             state = self._store.folder(record)
-            _write(state / "info", passed.info.raw)
+            write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
+            twins = long_twins(passed.info) if plan.spans else []
             if self._wish.on_range is not None:
                 pieces.ask(plan.spans)  # with them a piece is proven alone, and not only with its whole file
-                if pieces.layers:
-                    save_layers(state, pieces.layers)
+            elif twins:
+                pieces.ask(twins, alone=True)  # without them those of other files may never come
+            if pieces.layers and (twins or self._wish.on_range is not None):
+                save_layers(state, pieces.layers)
             ordering = self._ordering(passed, pieces.layers)
             prover = stack.enter_context(Prover(passed.info.piece_length))
             journal = stack.enter_context(Journal(state / "pieces"))
@@ -178,72 +177,34 @@ class FetchJob:
             if not plan.has_staged:
                 journal.forget()
             landing.recall()
-            _make(plan.staging / passed.info.name)
+            make(plan.staging / passed.info.name)
             taken = pieces.take(plan.found, plan.staging, landing, prover, self._observe)
             if ordering is not None:
                 placed = {path: record.path / path for path in plan.receipts}
-                ordering.begin(plan.spans, plan.staging / passed.info.name, placed)
-            swarm_bytes = self._transfer(
-                session, passed, plan, landing, state, live, taken, pieces.all_layers, ordering
+                ordering.begin(plan.spans, plan.staging / passed.info.name, placed, plan.names)
+            swarm_bytes = 0
+            if plan.spans:
+                bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
+                swarm_bytes = bringer.bring(
+                    passed, plan, landing, live, pieces, taken=taken, ordering=ordering
+                )
+                self.found = bringer.found
+            else:
+                self._enter(State.PROVING)
+            receipts = landing.promote(
+                record.path, {position: names[0].file for position, names in plan.names.items()}
             )
-            receipts = landing.promote(record.path)
+            copies = place_twins(
+                plan.names,
+                passed.info.piece_length,
+                record,
+                self._store,
+                plan.staging,
+                receipts,
+                self._observe,
+            )
+            receipts |= copies.receipts
             return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
-
-    def _transfer(
-        self,
-        session: Session,
-        passed: Passed,
-        plan: Plan,
-        landing: Landing,
-        state: Path,
-        live: Transfer | None,
-        taken: set[int],
-        layers: Mapping[bytes, bytes] | None,
-        ordering: Ordering | None,
-    ) -> int:
-        """Bring the planned files, `taken` of whose pieces are there; returns the file bytes taken from the swarm."""
-        if not plan.spans:
-            self._enter(State.PROVING)
-            return 0
-        # A connection that has idled at the gate has left its slow start and would crawl for a second: begin anew,
-        # with the peers that were found.
-        found: list[Peer] = []
-        if live is not None:
-            found = session.peers_of(live.torrent)
-            session.remove(live.torrent)
-        _write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
-        recalled = landing.recalled
-        torrent = session.add_info(
-            passed.info.raw,
-            plan.staging,
-            wanted=[span.position for span in plan.spans],
-            kept=Kept(recalled.here, recalled.withheld, recalled.begun),
-            fresh=not plan.has_staged and (not taken or layers is not None),
-            peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers={**landing.known_layers(), **(layers or {})},
-        )
-        transfer = Transfer(session, torrent, self.machine, observe=self._observe)
-        transfer.check(plan.size)
-        try:
-            transfer.fetch(
-                passed.info,
-                [span.position for span in plan.spans],
-                landing,
-                trackers=self._target.magnet.trackers,
-                web_seeds=self._target.magnet.web_seeds,
-                order=ordering,
-            )
-        except BaseException as error:
-            if transfer.suspend(landing):
-                landing.seal()
-            if isinstance(error, NetworkError) and self._target.torrent is None:
-                explain(error, passed.info)
-            raise
-        received = transfer.received()
-        # Not `peers_of` once more: by now that would have the engine write out 2 MB of hashes a GiB.
-        self.found = tuple(dict.fromkeys([*found, *transfer.torrent.dialled()]))
-        session.remove(transfer.torrent)
-        return received
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""
@@ -267,28 +228,16 @@ class FetchJob:
         swarm_bytes: int,
         began: float,
     ) -> Fetched:
-        verified = passed.decision.verified
-        state = self._store.folder(record)
         receipts = {**plan.receipts, **receipts}
-        layers = {**plan.layers, **{span.file.path: landing.layer(span.position) for span in plan.spans}}
-        complete = all(entry.path in receipts for entry in verified.manifest.files)
-        _place(verified.envelope, plan.staging / MANIFEST_NAME, record.path / MANIFEST_NAME)
-        save_receipts(state / "receipts.json", receipts)
-        torrent = _torrent(passed.info, layers, verified.envelope, self._target) if complete else None
-        done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))
-        self._store.keep(done, torrent=torrent)
-        if complete:
-            (state / "layers").unlink(missing_ok=True)
-        else:
-            known = {f.pieces_root or b"": layers[f.path] for f in passed.info.files if layers.get(f.path)}
-            save_layers(state, {**load_layers(state, passed.info), **known})
-        staged = plan.staging / passed.info.name
-        if not any((staged / e.path).exists() for e in verified.manifest.files if e.path not in receipts):
-            # An earlier run may have begun other files. They stay, and the journal, for the one that asks for them.
-            clear_staging(plan.staging)
-            landing.forget()
-        size = sum(span.file.size for span in plan.spans) + plan.reused
-        files = len(plan.spans) + len(plan.receipts)
+        landed = {
+            span.file.path: landing.layer(position)
+            for position, names in plan.names.items()
+            for span in names
+        }
+        layers = {**plan.layers, **landed}
+        done = record_landed(self._store, record, self._target, passed, plan, landing, receipts, layers)
+        size = sum(span.file.size for span in plan.landing) + plan.reused
+        files = len(plan.landing) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
         self._enter(State.DONE)
         self._observe(Progress(PHASES[State.DONE], size, size))
@@ -348,67 +297,3 @@ class FetchJob:
             trackers=self._target.magnet.trackers,
             web_seeds=self._target.magnet.web_seeds,
         )
-
-
-def explain(error: NetworkError, info: Info) -> None:
-    """Say what may be behind a transfer that broke off, where it is the engine's own mistake.
-
-    Peers seem to hang up, over and over, when the hashes of a file's pieces cannot be got from them.
-    """
-    lone = next((file.path for file in info.files if lone_hash(file.size, info.piece_length)), None)
-    if lone is not None:
-        error.hint = (
-            f"{quoted(lone)} has one piece hash more than a multiple of 512, which libtorrent gets wrong when it "
-            f"has to ask peers for it. Fetch by the .torrent, which brings the hashes. {error.hint}"
-        )
-
-
-def _torrent(info: Info, layers: dict[str, bytes], envelope: bytes, target: Target) -> bytes:
-    """The release's `.torrent`, with the piece layers that were proven."""
-    files = [
-        HashedFile(file.path, file.size, file.pieces_root, layers.get(file.path, b""))
-        for file in info.files
-        if file.path != MANIFEST_NAME
-    ]
-    own = next(file for file in info.files if file.path == MANIFEST_NAME)
-    if own.size > info.piece_length:
-        files.append(hash_bytes(MANIFEST_NAME, envelope, info.piece_length))
-    return build_torrent(info.raw, files, trackers=target.magnet.trackers, web_seeds=target.magnet.web_seeds)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(folder, error) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise _refused(path, error) from error
-
-
-def _place(data: bytes, staged: Path, target: Path) -> None:
-    """Write a file by way of the staging folder, so that no half of it is ever beside the release's files."""
-    try:
-        write_atomically(staged, data, mode=0o444)
-        staged.replace(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise _refused(target, error) from error
-
-
-def _refused(path: Path, error: OSError) -> DiskError | NoSpaceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpaceError(
-            f"The disk is full: {path} could not be written.",
-            hint="Make space. What arrived is kept: the same command resumes.",
-            path=str(path),
-        )
-    return DiskError(
-        f"{path} cannot be written: {error.strerror or error}.",
-        hint="Check the disk; the same command resumes.",
-        path=str(path),
-    )

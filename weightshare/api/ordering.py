@@ -6,7 +6,8 @@ read here to find it is not proven yet. It decides nothing but the order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -65,23 +66,33 @@ class Ordering:
         self._in_order = order is FetchOrder.MODEL
         self._on_range = on_range
         self._locations: dict[str, Path] = {}
-        self._fetched: frozenset[str] = frozenset()
+        self._fetched: dict[str, str] = {}  # by path, the one as which a file is fetched
         self._reading = ReadingOrder(())
         self._known = 0  # headers
         self._used = 0  # of them when the order was last made
         self._wanted: tuple[int, ...] = ()
         self._changed = False
 
-    def begin(self, fetched: Collection[Span], staged: Path, placed: Mapping[str, Path]) -> None:
+    def begin(
+        self,
+        fetched: Collection[Span],
+        staged: Path,
+        placed: Mapping[str, Path],
+        names: Mapping[int, Sequence[Span]] | None = None,
+    ) -> None:
         """Say what is fetched, and tell of what is here.
 
         Args:
             fetched: the files to be fetched.
             staged: the folder where they lie until they are proven.
             placed: the proven files that are in place, by path.
+            names: by position, the files that have the bytes of one that is fetched, where that is not it alone.
         """
-        self._fetched = frozenset(span.file.path for span in fetched)
-        self._locations = {**placed, **{path: staged / path for path in self._fetched}}
+        for span in fetched:
+            equal = (names or {}).get(span.position, (span,))
+            self._fetched |= {each.file.path: span.file.path for each in equal}
+            self.watch.equal(span, [each for each in equal if each is not span])
+        self._locations = {**placed, **{path: staged / place for path, place in self._fetched.items()}}
         sizes = [(entry.path, entry.size) for entry in self._manifest.files if entry.path in self._locations]
         self._reading = ReadingOrder(sizes)
         self._changed = True
@@ -102,7 +113,11 @@ class Ordering:
         # A new order costs a look at every tensor: wait until all headers are known, or twice as many as before.
         if self._in_order and (self._changed or (self._known > self._used and self._known >= 2 * self._used)):
             self._changed, self._used = False, self._known
-            ranges = (each for each in self._reading.ranges() if each.path in self._fetched)
+            ranges = (
+                replace(each, path=self._fetched[each.path])
+                for each in self._reading.ranges()
+                if each.path in self._fetched
+            )
             self._wanted = self._map.in_order(ranges)
         return self._wanted
 

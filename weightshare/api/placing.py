@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from weightshare.api.piece_reuse import NOTHING, Found, PieceReuse
 from weightshare.api.reusing import reuse
+from weightshare.api.twins import Names, names_of
 from weightshare.content.hashing import hash_files
 from weightshare.content.journal import Journal
 from weightshare.content.piece_copying import shares_blocks
@@ -34,6 +36,7 @@ class Plan:
 
     Attributes:
         spans: the files to bring.
+        names: by their positions, as which files each lands: more than one, or another, where files are equal.
         staging: where they lie until proven; on the same file system as the destination.
         has_staged: an earlier run left something there.
         receipts: of the files that are in place already, proven just now or before.
@@ -43,6 +46,7 @@ class Plan:
     """
 
     spans: tuple[Span, ...]
+    names: Names
     staging: Path
     has_staged: bool
     receipts: dict[str, Receipt] = field(default_factory=dict)
@@ -54,6 +58,11 @@ class Plan:
     def size(self) -> int:
         """Bytes of the files to bring."""
         return sum(span.file.size for span in self.spans)
+
+    @property
+    def landing(self) -> tuple[Span, ...]:
+        """The files that will be here by it, and are not yet."""
+        return tuple(span for names in self.names.values() for span in names)
 
 
 def plan_landing(
@@ -96,12 +105,16 @@ def plan_landing(
     # What an earlier run has begun is finished as it was begun.
     fresh = [span for span in missing if not (staging / info.name / span.file.path).exists()]
     reusing()
-    reused = reuse(fresh, info.piece_length, record, store, staging, observe=observe)
-    receipts |= reused.receipts
+    own = {**still_in_place(record, state), **receipts}
+    reused = reuse(fresh, info.piece_length, record, store, staging, own=own, observe=observe)
+    chosen = {span.file.path for span in spans}
+    receipts |= {path: receipt for path, receipt in reused.receipts.items() if path in chosen}
     layers |= reused.layers
-    missing = tuple(span for span in missing if span.file.path not in receipts)
+    names = names_of(info, [span for span in missing if span.file.path not in receipts])
+    missing = tuple(span for span in PieceMap(info).spans if span.position in names)
     plan = Plan(
         missing,
+        names,
         staging,
         has_staged,
         receipts,
@@ -110,7 +123,7 @@ def plan_landing(
         pieces.find(missing, Journal(state / "pieces").known if has_staged else {}),
     )
     try:
-        _check_space(plan, info.name, record.path)
+        _check_space(plan, info.name, record.path, may_link=store.home.models in record.path.parents)
     except NoSpaceError:
         if not has_staged:
             clear_staging(staging)
@@ -146,6 +159,17 @@ def chosen_spans(info: Info, release: str, include: Sequence[str], exclude: Sequ
             hint="`weightshare inspect` lists the files; globs are matched against the whole path.",
         )
     return spans
+
+
+def still_in_place(record: Record, state: Path) -> dict[str, Receipt]:
+    """The files of a release that nobody seems to have touched since they were proven.
+
+    Args:
+        record: the release at its place.
+        state: what is kept of it.
+    """
+    receipts = load_receipts(state / "receipts.json")
+    return {path: one for path, one in receipts.items() if one.still_holds(record.path / path)}
 
 
 def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
@@ -191,13 +215,16 @@ def _in_place(
     return receipts, layers
 
 
-def _check_space(plan: Plan, name: str, destination: Path) -> None:
+def _check_space(plan: Plan, name: str, destination: Path, *, may_link: bool) -> None:
     staged = sum(_allocated(plan.staging / name / span.file.path) for span in plan.spans)
     needed = max(0, plan.size - staged) + (_RESERVE if plan.spans else 0)
+    twins = 0 if may_link else sum(span.file.size for span in plan.landing) - plan.size
     folder = destination
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
+    if needed + twins > free and not (twins and _reflinks(folder)):
+        needed += twins
     if needed > free:
         needed -= _shared(plan, folder)
     if needed > free:
@@ -220,6 +247,18 @@ def _shared(plan: Plan, folder: Path) -> int:
                 able[device] = shares_blocks(run.source.path, folder, BLOCK)
             size += run.size if able.get(device) else 0
     return size
+
+
+def _reflinks(folder: Path) -> bool:
+    """Whether files of this file system can share their bytes."""
+    trial = folder / f".whole-block-{os.getpid()}"
+    try:
+        trial.write_bytes(bytes(BLOCK))
+        return shares_blocks(trial, folder, BLOCK)
+    except OSError:
+        return False
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def _allocated(path: Path) -> int:

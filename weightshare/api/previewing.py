@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from weightshare.api.gating import Passed, Wish
 from weightshare.api.piece_reuse import PieceReuse
-from weightshare.api.placing import chosen_spans, staging_of
+from weightshare.api.placing import chosen_spans, staging_of, still_in_place
 from weightshare.api.results import Preview, PreviewedFile
 from weightshare.api.reusing import sources_of
+from weightshare.api.twins import names_of
 from weightshare.content.journal import Journal
-from weightshare.content.receipts import load_receipts
 from weightshare.content.store import Record, Store
+from weightshare.manifest.pieces import PieceMap
 
 
 def preview(passed: Passed, record: Record, store: Store, wish: Wish, pieces: PieceReuse) -> Preview:
@@ -31,29 +32,37 @@ def preview(passed: Passed, record: Record, store: Store, wish: Wish, pieces: Pi
     """
     verified = passed.decision.verified
     spans = chosen_spans(passed.info, verified.release, wish.include, wish.exclude)
-    receipts = load_receipts(store.folder(record) / "receipts.json")
     staged = staging_of(record) / passed.info.name
-    sources = sources_of(spans, record, store)
+    own = still_in_place(record, store.folder(record))
+    sources = sources_of(spans, record, store, own)
     origins: dict[str, str] = {}
     for span in spans:
         path, place = span.file.path, record.path / span.file.path
-        if path in receipts and receipts[path].still_holds(place):
+        if path in own:
             origins[path] = "here"
-        elif path in sources and sources[path].holds():
-            origins[path] = sources[path].record.release
         elif place.exists():
             origins[path] = "in the way"
-        else:
-            origins[path] = "begun" if (staged / path).exists() else "peers"
-    missing = [span for span in spans if origins[span.file.path] in ("peers", "begun")]
+        elif path in sources and sources[path].holds():
+            source = sources[path]
+            origins[path] = (
+                f"same as {source.path}" if source.record.id == record.id else source.record.release
+            )
+    names = names_of(passed.info, [span for span in spans if span.file.path not in origins])
+    brought = [span for span in PieceMap(passed.info).spans if span.position in names]
     begun = Journal(store.folder(record) / "pieces").known if staged.exists() else {}
-    found = pieces.find(missing, begun)
+    found = pieces.find(brought, begun)
+    taken: dict[str, dict[str, int]] = {}
+    for span in brought:
+        first, *further = (each.file.path for each in names[span.position])
+        origins[first] = "begun" if (staged / span.file.path).exists() else "peers"
+        origins |= dict.fromkeys(further, f"same as {first}")
+        taken[first] = found.by_release(span)
     files = [
         PreviewedFile(
             span.file.path,
             span.file.size,
             origins[span.file.path],
-            found.by_release(span) if span in missing else {},
+            taken.get(span.file.path, {}),
         )
         for span in spans
     ]

@@ -1,4 +1,4 @@
-"""Before the swarm is asked: files of a new release that another release on this machine has already.
+"""Before the swarm is asked: files of a new release that this machine has already, in another release or in this one.
 
 A file is the same if its pieces root is, whatever it is called. The root comes from a receipt, which only says where
 to look: the bytes are hashed again before the file gets its name.
@@ -6,8 +6,9 @@ to look: the bytes are hashed again before the file gets its name.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +29,10 @@ _RESERVE = 16 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """Files that were taken from other releases: proven, and under their final names.
+    """Files that were taken from where they stood: proven, and under their final names.
 
     Attributes:
-        receipts: by release path.
+        receipts: by release path; those too of files of this release that others are now links to.
         layers: their piece layers, by release path.
     """
 
@@ -74,6 +75,7 @@ def reuse(
     store: Store,
     staging: Path,
     *,
+    own: Mapping[str, Receipt],
     observe: Observer,
 ) -> Reused:
     """Take what is here already into `record.path`. What cannot be taken is left to the swarm.
@@ -84,9 +86,10 @@ def reuse(
         record: the release that they are for.
         store: the releases on this machine.
         staging: a folder on the destination's file system.
+        own: of files of this release that are in place.
         observe: told how the proof goes.
     """
-    sources = sources_of(spans, record, store)
+    sources = sources_of(spans, record, store, own)
     wanted = [(span, sources[span.file.path]) for span in spans if span.file.path in sources]
     if not wanted:
         return Reused()
@@ -98,29 +101,37 @@ def reuse(
             one.staged.unlink(missing_ok=True)
 
 
-def sources_of(spans: Sequence[Span], record: Record, store: Store) -> dict[str, Source]:
+def sources_of(
+    spans: Sequence[Span], record: Record, store: Store, own: Mapping[str, Receipt]
+) -> dict[str, Source]:
     """Where files of a release seem to be on this machine already, by release path.
 
     Args:
         spans: the files that are missing.
-        record: the release that they are for; what stands in its own folder is not looked at.
+        record: the release that they are for.
         store: the releases on this machine.
+        own: of files of this release that are in place; what else stands in its folder is not looked at.
     """
-    known = _by_root(store, record)
+    known = _by_root(store, record, own)
     found: dict[str, Source] = {}
     for span in spans:
         root = span.file.pieces_root
         source = known.get(root.hex()) if root is not None else None
-        if source is None or (record.path / span.file.path).exists() or source.place.is_symlink():
+        if source is None or source.place.is_symlink() or source.place == record.path / span.file.path:
+            continue
+        if source.record.id != record.id and (record.path / span.file.path).exists():
             continue
         if source.place.is_file() and source.place.stat().st_size == span.file.size:
             found[span.file.path] = source
     return found
 
 
-def _by_root(store: Store, record: Record) -> dict[str, Source]:
-    """Where the files of all other releases are, by pieces root in hex."""
+def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[str, Source]:
+    """Where the files of this release and of all others are, by pieces root in hex."""
     found: dict[str, Source] = {}
+    for path, receipt in own.items():
+        if receipt.root is not None:
+            found.setdefault(receipt.root, Source(record, path, receipt))
     for other in store.records():
         if other.id != record.id:
             for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
@@ -161,12 +172,21 @@ def _prove(
         target.parent.mkdir(parents=True, exist_ok=True)
         if one.way is not Way.LINK:
             one.staged.chmod(_FILE_MODE)
-        one.staged.rename(target)
+            _flush(one.staged)
+        one.staged.replace(target)
         sync_folder(target.parent)
         reused.receipts[path] = Receipt.of(target, root)
         reused.layers[path] = found.piece_layer
-    for other, changed in _linked(brought, reused):
+    for one in brought:
+        if one.way is Way.LINK and one.span.file.path in reused.receipts:
+            # One that got its name since may be a link to the same file, which changed its status.
+            path = one.span.file.path
+            reused.receipts[path] = Receipt.of(record.path / path, one.span.file.pieces_root)
+    for other, changed in list(_linked(brought, reused)):
         # A further link changes a file's status: what was just proven is still what the receipt is of.
+        if other.id == record.id:
+            reused.receipts.update(changed)
+            continue
         place = store.folder(other) / "receipts.json"
         save_receipts(place, {**load_receipts(place), **changed})
     return reused
@@ -179,3 +199,11 @@ def _linked(brought: Sequence[_Brought], reused: Reused) -> Iterator[tuple[Recor
             changed = by_record.setdefault(one.source.record.id, (one.source.record, {}))[1]
             changed[one.source.path] = Receipt.of(one.source.place, one.span.file.pieces_root)
     yield from by_record.values()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -26,6 +26,7 @@ from weightshare.content.receipts import Receipt
 from weightshare.content.rereading import Rereading
 from weightshare.errors import DiskError
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
+from weightshare.manifest.metainfo import TreeFile
 from weightshare.manifest.pieces import PieceMap, Span
 from weightshare.units import BLOCK
 
@@ -226,8 +227,12 @@ class Landing:
         span = self._spans[position]
         return bytes(self._layers[position]) if span.count > 1 else b""
 
-    def promote(self, destination: Path) -> dict[str, Receipt]:
+    def promote(self, destination: Path, names: Mapping[int, TreeFile] | None = None) -> dict[str, Receipt]:
         """Give every file its final name under `destination`; only once `settled`.
+
+        Args:
+            destination: the release's folder.
+            names: by position, the file as which one lands that was brought in the place of an equal one.
 
         Raises:
             DiskError: the disk refused; files already in place are proven, the others are still staged.
@@ -237,7 +242,9 @@ class Landing:
         for span in self._spans.values():
             if span.count:
                 _wait(self._syncs[span.position], self._path(span))
-        return put_in_place([(span.file, self._path(span)) for span in self._spans.values()], destination)
+        names = names or {}
+        files = [(names.get(span.position, span.file), self._path(span)) for span in self._spans.values()]
+        return put_in_place(files, destination)
 
     # ---- inside
 

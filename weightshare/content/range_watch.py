@@ -13,8 +13,9 @@ he loads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
+from itertools import chain
 
 from weightshare.manifest.merkle import HASH_SIZE
 from weightshare.manifest.pieces import PieceMap, Span
@@ -78,6 +79,7 @@ class RangeWatch:
         self._proven = _Tally()
         self._ranges: dict[int, tuple[ByteRange, Tell]] = {}
         self._next = 0
+        self._equal: dict[int, list[int]] = {}
 
     def add(self, wanted: ByteRange, tell: Tell) -> None:
         """Wait for a range. What holds already is told at once, within this call; an empty range has both standings.
@@ -95,11 +97,17 @@ class RangeWatch:
             del self._ranges[number]
             tell(wanted, Standing.PROVEN)
 
+    def equal(self, span: Span, others: Iterable[Span]) -> None:
+        """What becomes of the pieces of a file becomes of those of these files too: they have the same bytes."""
+        for other in others:
+            for piece, same in zip(span.pieces, other.pieces, strict=True):
+                self._equal.setdefault(piece, []).append(same)
+
     # ---- what became of pieces
 
     def readable(self, pieces: Collection[int]) -> None:
         """These pieces can be read from disk."""
-        for piece in sorted(pieces):
+        for piece in sorted(self._and_equal(pieces)):
             for number in self._readable.reach(piece):
                 self._tell(number, Standing.READABLE)
 
@@ -113,10 +121,13 @@ class RangeWatch:
     def proven(self, pieces: Collection[int]) -> None:
         """These pieces were read back and are the signed ones; what is proven can be read."""
         self.readable(pieces)
-        for piece in sorted(pieces):
+        for piece in sorted(self._and_equal(pieces)):
             for number in self._proven.reach(piece):
                 wanted, tell = self._ranges.pop(number)
                 tell(wanted, Standing.PROVEN)
+
+    def _and_equal(self, pieces: Collection[int]) -> Iterable[int]:
+        return chain(pieces, *(self._equal.get(piece, ()) for piece in pieces)) if self._equal else pieces
 
     def _tell(self, number: int, standing: Standing) -> None:
         wanted, tell = self._ranges[number]

@@ -7,7 +7,7 @@ a row of the nodes that are known, with a mask over all nodes. What is read back
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from weightshare.manifest import bencode
@@ -21,18 +21,22 @@ _LIMIT = 60.0
 _TICK = 0.05
 
 
-def await_layers(transfer: Transfer, info: Info, *, patience: float) -> dict[bytes, bytes]:
-    """Wait for the piece layers of all files longer than a piece, by pieces root; those that came, if not all do.
+def await_layers(
+    transfer: Transfer, info: Info, *, patience: float, roots: Collection[bytes] | None = None
+) -> dict[bytes, bytes]:
+    """Wait for the piece layers of files longer than a piece, by pieces root; those that came, if not all do.
 
     Args:
         transfer: the torrent, with its metadata.
         info: its info dictionary.
+        roots: of the files that are waited for; None for all.
         patience: seconds without any further hash, after which no more is waited for.
 
     Raises:
         WeightshareError: the engine or the disk failed.
     """
-    roots = {f.pieces_root for f in info.files if f.pieces_root is not None and f.size > info.piece_length}
+    long = {f.pieces_root for f in info.files if f.pieces_root is not None and f.size > info.piece_length}
+    roots = long if roots is None else long.intersection(roots)
     numbers = transfer.torrent.numbers()
     layers: dict[bytes, bytes] = {}
     known = -1

@@ -19,6 +19,7 @@ from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
 from weightshare.swarm.alerts import Event, HungUp, ListenFailed, translate
 from weightshare.swarm.capping import Capping, Given
+from weightshare.swarm.equal_files import share_trees
 from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.request_queue import CROWD, Look, Pace
@@ -168,6 +169,8 @@ class Session:
 
         def add(kept: Kept) -> lt.torrent_handle:
             params, layout = _load(document)
+            if layers:
+                params = share_trees(params, layout)
             params.trackers = []
             params.url_seeds = []
             params.file_priorities = priorities_of(layout, wanted)

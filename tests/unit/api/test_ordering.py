@@ -28,8 +28,8 @@ class Fetch:
         self.pieces = PieceMap(self.info)
         self.told: list[RangeReady] = []
         staged = place(folder / "staged", files)
-        manifest = release_of(staged, folder / "keys").verified.manifest
-        self.ordering = Ordering(manifest, self.info, FetchOrder(order), self.told.append, {})
+        self.manifest = release_of(staged, folder / "keys").verified.manifest
+        self.ordering = Ordering(self.manifest, self.info, FetchOrder(order), self.told.append, {})
         self.ordering.begin(self.pieces.spans, staged, {})
 
     def comes(self, path: str, *numbers: int) -> None:
@@ -104,3 +104,20 @@ def test_rarest_first_wants_nothing_first_and_tells_all_the_same(tmp_path: Path)
     assert [each.path for each in fetch.told] == ["config.json"]
     assert not fetch.told[0].proven
     assert fetch.told[0].location.read_bytes() == b"{}"
+
+
+def test_of_equal_files_one_is_asked_for_and_all_are_told_of(tmp_path: Path) -> None:
+    same = shard(SIZE)
+    fetch = Fetch(tmp_path, {"a.safetensors": same, "b.safetensors": same, "c.safetensors": same})
+    staged = tmp_path / "staged"
+    first, *others = fetch.pieces.spans[:3]
+    # As if only the second and the third were wanted.
+    fetch.ordering = Ordering(fetch.manifest, fetch.info, FetchOrder.MODEL, fetch.told.append, {})
+    fetch.ordering.begin([first], staged, {}, {first.position: others})
+    fetch.comes("a.safetensors")
+    assert fetch.wanted() == ["a.safetensors"]
+    assert {told.path for told in fetch.told} == {"b.safetensors", "c.safetensors"}
+    assert {told.location for told in fetch.told} == {staged / "a.safetensors"}
+    assert not any(told.proven for told in fetch.told)
+    fetch.ordering.watch.proven(first.pieces)
+    assert [told.path for told in fetch.told if told.proven] == [t.path for t in fetch.told if not t.proven]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weightshare.api.fetch_job import explain
+from weightshare.api.transferring import explain
 from weightshare.errors import NoPeersError
 from weightshare.manifest.metainfo import Info, TreeFile
 from weightshare.units import KIB
