@@ -93,7 +93,9 @@ def _shape(shape: str, work: Path, size: int, runs: int, workers: int) -> dict[s
         "files": files,
         "seconds": figures,
         "mib_per_second": rates,
-        "ratios": {f"vs_{side}": rates["weightshare"] / rate for side, rate in rates.items()},
+        "ratios": {
+            f"vs_{side}": rates["weightshare"] / rate for side, rate in rates.items() if side != "weightshare"
+        },
     }
 
 
