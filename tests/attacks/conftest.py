@@ -1,4 +1,4 @@
-"""One hostile seeder and one metadata peer for all attacks; a fresh victim for each."""
+"""One hostile seeder for each file of attacks, one metadata peer for all; a fresh victim for each attack."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def hybrid() -> Release:
     return release(hybrid=True)
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: it ends by itself after a while, and test files of other folders may come in between.
+@pytest.fixture(scope="module")
 def seeder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeder]:
     with Seeder(tmp_path_factory.mktemp("seeder")) as seeder:
         yield seeder
