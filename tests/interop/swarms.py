@@ -16,6 +16,9 @@ from weightshare.units import KIB, MAX_TORRENT
 
 PIECE = 64 * KIB
 
+TWICE = 204_800
+"""Bytes of the file that is there twice: we ask for one of the two."""
+
 FILES = {
     "added_tokens.json": b"",
     "config.json": b'{"architectures": ["Nothing"]}',
@@ -23,8 +26,8 @@ FILES = {
     "le modèle à moi/文 件/poids.safetensors": shard(1500 * KIB + 17, 2),
     "model-00001-of-00002.safetensors": shard(1024 * KIB, 3),
     "model-00002-of-00002.safetensors": shard(1000 * KIB - 1, 4),
-    "sub/deep/er/twice.safetensors": shard(200 * KIB, 5),
-    "sub/twice.safetensors": shard(200 * KIB, 5),
+    "sub/deep/er/twice.safetensors": shard(TWICE, 5),
+    "sub/twice.safetensors": shard(TWICE, 5),
     "sub-way/empty.txt": b"",
 }
 
