@@ -10,7 +10,14 @@ import pytest
 from tests.simulation.transport import INFO, INFO_BYTES, PIECE, PIECES, POSITION, WANTED, Proof, Swarm
 from weightshare.errors import DiskError, MetadataTimeoutError, NoPeersError, NoSpaceError, StalledError
 from weightshare.progress import Phase, Progress
-from weightshare.swarm.alerts import Contradicted, FileFailed, PieceRefused, TrackerFailed, TrackerReplied
+from weightshare.swarm.alerts import (
+    Contradicted,
+    FileFailed,
+    PieceRefused,
+    ReachedOurselves,
+    TrackerFailed,
+    TrackerReplied,
+)
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Crowd
@@ -182,6 +189,16 @@ def test_the_only_peer_is_not_banned_for_good(swarm: Swarm) -> None:
     fetch.run()
     assert swarm.told.count("again") == 1
     assert swarm.now < 3 + 2 + 30
+    assert fetch.machine.state is State.DONE
+
+
+def test_a_seeder_at_our_own_address_is_not_banned_for_good(swarm: Swarm) -> None:
+    """The engine bans its own addresses, which it hears of on the LAN, and whoever else is there with them."""
+    swarm.at(3, lambda: swarm.say(ReachedOurselves("")))
+    swarm.at(3, sets(swarm, peers=0, banned=1))
+    fetch = Fetch(swarm)
+    fetch.run()
+    assert swarm.told.count("again") == 1
     assert fetch.machine.state is State.DONE
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.builders_metainfo import hashed_all
@@ -173,12 +174,10 @@ class Swarm:
 
     def status(self) -> TorrentStatus:
         done = PIECE * len(self.here)
-        return TorrentStatus(
-            "downloading", done, PIECE * PIECES, 0, 0, 0.0, 0.0, self.peers, self.seeds, "", self._halted
-        )
+        return TorrentStatus(done, PIECE * PIECES, 0, 0, 0.0, 0.0, self.peers, self.seeds)
 
     def crowd(self) -> Crowd:
-        return self.people
+        return replace(self.people, peers=self.peers)
 
     def copies(self) -> list[int]:
         return [int(piece in self.with_peers) for piece in range(max(WANTED) + 1)]

@@ -14,7 +14,9 @@ import libtorrent as lt
 
 from weightshare.manifest.text import escape
 
-_INCONSISTENT_HASHES = 217  # of libtorrent's error codes: `torrent_inconsistent_hashes`
+# Of libtorrent's error codes, `torrent_inconsistent_hashes` and `self_connection`.
+_INCONSISTENT_HASHES = 217
+_SELF_CONNECTION = 47
 _LONGEST_REASON = 200  # characters of a tracker's own words
 
 
@@ -121,6 +123,11 @@ class HungUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReachedOurselves(Event):
+    """A dialled address was our own. The engine bans it, and with it whoever else shares it with us."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerReplied(Event):
     """A tracker took our announcement, whether or not it knows of peers."""
 
@@ -178,6 +185,8 @@ def _translate(alert: lt.alert) -> Event | None:
             return Contradicted(_key(alert))
         case lt.torrent_error_alert():
             return TorrentFailed(_key(alert), alert.error.message())
+        case lt.peer_disconnected_alert() if alert.error.value() == _SELF_CONNECTION:
+            return ReachedOurselves(_key(alert))
         case lt.peer_disconnected_alert():
             if alert.op == lt.operation_t.connect or not alert.pid.is_all_zeros():
                 return None

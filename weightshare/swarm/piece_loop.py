@@ -19,6 +19,7 @@ from weightshare.swarm.alerts import (
     FileFailed,
     PieceFinished,
     PieceRefused,
+    ReachedOurselves,
 )
 from weightshare.swarm.order import Order, Window
 from weightshare.swarm.states import Machine, State
@@ -119,9 +120,7 @@ class PieceLoop:
         self._failed = False  # a write, since what is here was last compared with what the engine has
         self._keep_due = 0.0
         self._looked = 0.0
-        self._blamed = (
-            False  # somebody, for a piece with a wrong hash, since the engine last took the torrent up
-        )
+        self._blamed = False  # somebody was, and banned, since the engine last took the torrent up
         self._company = 0.0  # when a peer was last seen
         self._order = order
         self._window = Window(order, info.piece_length) if order is not None else None
@@ -182,7 +181,7 @@ class PieceLoop:
             self._take_up_anew(lambda: None)  # the transfer has done so
         elif isinstance(event, FileFailed):
             self._failed = True
-        elif isinstance(event, PieceRefused) and not self._blamed:
+        elif isinstance(event, PieceRefused | ReachedOurselves) and not self._blamed:
             self._blamed, self._company = True, self._transfer.clock()
 
     def _readable(self, pieces: Collection[int]) -> None:
@@ -241,12 +240,13 @@ class PieceLoop:
                 self._arrived_bytes -= self._lengths[piece]
 
     def _banned_all(self, now: float) -> bool:
-        """Whether nobody is left after pieces turned out wrong.
+        """Whether nobody is left after pieces turned out wrong, or after we dialled ourselves.
 
-        The engine bans whoever sent part of one, for good: an honest peer too, when a liar sent the other part or when
-        another program changed the file. Those who lie are found out again; the honest one may be the only one.
+        The engine bans whoever sent part of a wrong piece, for good: an honest peer too, when a liar sent the other
+        part or when another program changed the file. Those who lie are found out again; the honest one may be the
+        only one. Of its own addresses, heard of on the LAN, it bans the host: also a seeder on this very machine.
         """
-        if self._blamed and self._torrent.status().peers:
+        if self._blamed and self._torrent.crowd().peers:
             self._company = now
         return self._blamed and now - self._company >= _LONELY
 

@@ -36,6 +36,7 @@ _NORMAL, _FIRST = 4, 7  # the engine's priorities
 _FINISHED = 3  # of libtorrent's block states: written to the disk
 _SOON = 0.1  # seconds until the next look while a name is being looked up
 _HALF_OPEN = lt.peer_info.connecting | lt.peer_info.handshake
+_WEB = (lt.peer_info.web_seed, lt.peer_info.http_seed)
 
 
 class Torrent:
@@ -157,9 +158,9 @@ class Torrent:
 
     def status(self) -> TorrentStatus:
         """Where it stands."""
-        status = self._handle.status()
+        # Asked for ten times a second: all the engine could tell besides includes lists of all pieces.
+        status = self._handle.status(lt.torrent_handle.query_accurate_download_counters)
         return TorrentStatus(
-            state=str(status.state),
             done=status.total_wanted_done,
             wanted=status.total_wanted,
             wasted=self._wasted + status.total_failed_bytes + status.total_redundant_bytes,
@@ -168,23 +169,22 @@ class Torrent:
             up_rate=status.upload_payload_rate,
             peers=status.num_peers,
             seeds=status.num_seeds,
-            error=status.errc.message() if status.errc.value() else "",
-            halted=bool(self._handle.flags() & lt.torrent_flags.upload_mode),
             taken=status.total_download,
         )
 
     def crowd(self) -> Crowd:
         """How the connected peers treat us."""
-        useful = choking = held_back = 0
+        peers = useful = choking = held_back = 0
         for peer in self._handle.get_peer_info():
             if peer.flags & _HALF_OPEN:
                 continue
+            peers += peer.connection_type not in _WEB
             wanted = bool(peer.flags & lt.peer_info.interesting)
             choked = bool(peer.flags & lt.peer_info.remote_choked)
             useful += wanted
             choking += wanted and choked
             held_back += wanted and not choked and bool(peer.read_state & lt.peer_info.bw_limit)
-        return Crowd(useful, choking, held_back)
+        return Crowd(peers, useful, choking, held_back)
 
     def copies(self) -> list[int]:
         """How many connected peers have each piece, by index; empty while that is unknown."""

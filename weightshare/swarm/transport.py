@@ -20,7 +20,6 @@ class TorrentStatus:
     `taken` is all that came, metadata and the protocol's own messages too.
     """
 
-    state: str
     done: int
     wanted: int
     wasted: int
@@ -29,8 +28,6 @@ class TorrentStatus:
     up_rate: float
     peers: int
     seeds: int
-    error: str
-    halted: bool
     taken: int = 0
 
 
@@ -39,11 +36,13 @@ class Crowd:
     """How the connected peers treat us, in numbers of peers.
 
     Attributes:
+        peers: all of them, web seeds left out.
         useful: have what is wanted.
         choking: those of them that let us have nothing.
         held_back: would send, and must wait for our own cap.
     """
 
+    peers: int = 0
     useful: int = 0
     choking: int = 0
     held_back: int = 0
