@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import Record, Store
 from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
+from weightshare.files import existing, free_space
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap, Span
@@ -219,10 +219,8 @@ def _check_space(plan: Plan, name: str, destination: Path, *, may_link: bool) ->
     staged = sum(_allocated(plan.staging / name / span.file.path) for span in plan.spans)
     needed = max(0, plan.size - staged) + (_RESERVE if plan.spans else 0)
     twins = 0 if may_link else sum(span.file.size for span in plan.landing) - plan.size
-    folder = destination
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder = existing(destination)
+    free = free_space(folder)
     if needed + twins > free and not (twins and _reflinks(folder)):
         needed += twins
     if needed > free:

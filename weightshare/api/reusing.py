@@ -6,8 +6,6 @@ to look: the bytes are hashed again before the file gets its name.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ from weightshare.content.hashing import hash_files
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.errors import CheckpointError
-from weightshare.files import sync_folder
+from weightshare.files import free_space, sync_file, sync_folder
 from weightshare.manifest.pieces import Span
 from weightshare.progress import Observer
 from weightshare.units import MIB
@@ -148,7 +146,7 @@ def _bring(span: Span, source: Source, record: Record, store: Store, staging: Pa
     with suppress(OSError):
         staging.mkdir(parents=True, exist_ok=True)
         staged.unlink(missing_ok=True)
-        if shutil.disk_usage(staging).free < span.file.size + _RESERVE and not may_link:
+        if free_space(staging) < span.file.size + _RESERVE and not may_link:
             return None
         return _Brought(span, source, staged, bring(source.place, staged, may_link=may_link))
     return None
@@ -172,7 +170,7 @@ def _prove(
         target.parent.mkdir(parents=True, exist_ok=True)
         if one.way is not Way.LINK:
             one.staged.chmod(_FILE_MODE)
-            _flush(one.staged)
+            sync_file(one.staged)
         one.staged.replace(target)
         sync_folder(target.parent)
         reused.receipts[path] = Receipt.of(target, root)
@@ -199,11 +197,3 @@ def _linked(brought: Sequence[_Brought], reused: Reused) -> Iterator[tuple[Recor
             changed = by_record.setdefault(one.source.record.id, (one.source.record, {}))[1]
             changed[one.source.path] = Receipt.of(one.source.place, one.span.file.pieces_root)
     yield from by_record.values()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,7 +8,6 @@ renamed into place, and the folder is flushed too: no unproven file ever has a f
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +24,7 @@ from weightshare.content.recall import Recalled, recall, written
 from weightshare.content.receipts import Receipt
 from weightshare.content.rereading import Rereading
 from weightshare.errors import DiskError
+from weightshare.files import sync_file
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.metainfo import TreeFile
 from weightshare.manifest.pieces import PieceMap, Span
@@ -308,7 +308,7 @@ class Landing:
                 self._submit(piece)
             return ()
         self._stamps[span.position] = stamp
-        self._syncs[span.position] = self._syncer.submit(_sync, self._path(span))
+        self._syncs[span.position] = self._syncer.submit(sync_file, self._path(span))
         if self._witness is not None:
             self._witness.proven(span.pieces)
         return ()
@@ -358,14 +358,6 @@ class Landing:
         if path is None:
             path = self._paths[span.position] = self._staging / span.file.path
         return path
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _wait(sync: Future[None], path: Path) -> None:

@@ -7,7 +7,6 @@ disk (EIO, EROFS, EACCES) ends the fetch at once: no waiting mends it.
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,17 +22,6 @@ _KEPT = "What arrived is kept: the same command resumes."
 
 Free = Callable[[Path], int]
 """Bytes free on the file system of a path."""
-
-
-def free_space(path: Path) -> int:
-    """Bytes free for us on the file system of a path; a path that is not there is looked for further up.
-
-    Raises:
-        OSError: it cannot be told.
-    """
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free
 
 
 def is_full(event: FileFailed) -> bool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from weightshare.errors import DiskError, MetainfoError
+from weightshare.files import free_space
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
@@ -29,7 +31,7 @@ from weightshare.swarm.alerts import (
     PieceRefused,
     TorrentFailed,
 )
-from weightshare.swarm.disk_full import DiskPause, Free, free_space
+from weightshare.swarm.disk_full import DiskPause, Free
 from weightshare.swarm.interviews import Interviews, Round
 from weightshare.swarm.kept import NOTHING, Kept, Tally
 from weightshare.swarm.looking import Looks
@@ -175,8 +177,7 @@ class Transfer:
         while self.clock() < deadline:
             for event in self._engine.events(TICK):
                 if isinstance(event, Paused):
-                    here = self.torrent.pieces()
-                    sink.underway([piece for piece, have in enumerate(here) if have], self.torrent.begun())
+                    sink.underway(self._here(), self.torrent.begun())
                     return True
         return False
 
@@ -192,23 +193,19 @@ class Transfer:
         self._tally.lost(set(pieces) - doubtful)
         kept = self.torrent.kept
         withheld = set(kept.withheld).difference(pieces)
-        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
         begun = {piece: bits for piece, bits in self.torrent.begun().items() if piece not in pieces}
         begun |= {piece: [True] * -(-self._lengths[piece] // BLOCK) for piece in doubtful}
-        self._restart(Kept(here.difference(pieces, withheld), withheld, begun))
+        self._restart(Kept(self._here().difference(pieces, withheld), withheld, begun))
 
     def offer_all(self) -> None:
         """What was withheld has been proven: offer it to others."""
         self._flushed()
-        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
-        self._restart(Kept(here, (), self.torrent.begun()))
+        self._restart(Kept(self._here(), (), self.torrent.begun()))
 
     def forgive(self) -> None:
         """Take the torrent up anew, so that the engine forgets whom it has banned."""
         self._flushed()
-        withheld = self.torrent.kept.withheld
-        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
-        self._restart(Kept(here.difference(withheld), withheld, self.torrent.begun()))
+        self._restart(self._as_it_stands())
 
     def _by_v2_alone(self) -> None:
         """Another program wrote to a file while it was checked: check what is there once more, by SHA-256 alone."""
@@ -218,9 +215,14 @@ class Transfer:
                 hint="Does another program write to the files? What arrived is kept: the same command resumes.",
                 path="",
             )
+        self._restart(replace(self._as_it_stands(), v2_alone=True))
+
+    def _here(self) -> set[int]:
+        return {piece for piece, have in enumerate(self.torrent.pieces()) if have}
+
+    def _as_it_stands(self) -> Kept:
         withheld = self.torrent.kept.withheld
-        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
-        self._restart(Kept(here.difference(withheld), withheld, self.torrent.begun(), v2_alone=True))
+        return Kept(self._here().difference(withheld), withheld, self.torrent.begun())
 
     def _restart(self, kept: Kept) -> None:
         self._engine.again(self.torrent, kept)
