@@ -56,7 +56,8 @@ class QBittorrent:
     def is_whole(self) -> bool:
         """Whether it has all of its one torrent and says that it seeds it."""
         torrents = self.torrents()
-        assert all(torrent["state"] not in ("error", "missingFiles") for torrent in torrents), torrents
+        failed = [torrent for torrent in torrents if torrent["state"] in ("error", "missingFiles")]
+        assert not failed, (failed, self.ask("log/main"))
         return bool(torrents) and all(t["progress"] == 1 and t["state"] in _WHOLE for t in torrents)
 
     def until_whole(self) -> None:
