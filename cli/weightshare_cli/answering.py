@@ -130,6 +130,7 @@ def answer(
         return
     words = _words(prompt)
     with progress.reporter(settings) as observe, open_runner(observe) as runner:
+        settings.last = None  # an interruption from now on is none of the loading
         writer = Writer(observe)
         said = runner.generate(
             words,

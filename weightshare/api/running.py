@@ -7,18 +7,22 @@ against the signed manifest in this very process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from weightshare.api.fetching import fetch
 from weightshare.api.offering import Located, locate
+from weightshare.api.repairing import Sources
+from weightshare.api.repairing import repair as mend
 from weightshare.api.results import Ran
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
+from weightshare.errors import CorruptError
 from weightshare.progress import Observer, ignore
 from weightshare.run.sampling import Sampling
 from weightshare.trust.gate import VerifiedManifest
+from weightshare.units import format_size
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +51,19 @@ class Loading(TypedDict, total=False):
     device_map: str | Mapping[str, str | int] | None
     private: bool
     trust_receipt: bool
+
+
+class Generating(TypedDict, total=False):
+    """How a model answers; see `run.transformers_runner.Runner.generate` for each."""
+
+    max_new_tokens: int
+    seed: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    repetition_penalty: float | None
+    on_text: Callable[[str], None] | None
+    enough: Callable[[], bool] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +166,7 @@ def from_pretrained(
     device_map: str | Mapping[str, str | int] | None = None,
     private: bool = False,
     trust_receipt: bool = False,
+    repair: bool = False,
     **fetching: Any,
 ) -> tuple[Any, Any]:
     """A transformers model and its tokenizer (None if there is none), from proven bytes alone.
@@ -162,16 +180,30 @@ def from_pretrained(
         device_map: likewise.
         private: likewise.
         trust_receipt: likewise.
-        fetching: further arguments of `fetch`.
+        repair: where bytes on this disk are not as signed, fetch the bad pieces anew and go on.
+        fetching: further arguments of `fetch`; `network`, `peers`, `dht_nodes`, `port` and `timeout` hold for the
+            repair too.
 
     Raises:
         WeightshareError: as `fetch` does; LoadError if the model cannot be used here.
     """
     release = open_release(source, home=home, trust=trust, **fetching)
-    runner = release.runner(
-        device=device, dtype=dtype, device_map=device_map, private=private, trust_receipt=trust_receipt
+    wanted = {field.name for field in fields(Sources)} & fetching.keys()
+    opened = _opened(
+        release,
+        home=home,
+        trust=trust,
+        repair=Sources(**{name: fetching[name] for name in wanted}) if repair else None,
+        observe=fetching.get("observe", ignore),
+        how={
+            "device": device,
+            "dtype": dtype,
+            "device_map": device_map,
+            "private": private,
+            "trust_receipt": trust_receipt,
+        },
     )
-    return runner.model, runner.tokenizer
+    return opened.model, opened.tokenizer
 
 
 class OpenRunner:
@@ -181,11 +213,17 @@ class OpenRunner:
         release: `ORG/MODEL@VERSION`.
         device: where it runs, as torch writes it.
         chat: whether it answers messages; if not, it continues a text.
+        model: the transformers model.
+        tokenizer: its tokenizer, None if the release has none.
+        repaired: bytes that were fetched anew, because those on the disk were not as signed.
     """
 
-    def __init__(self, release: Release, runner: Runner) -> None:
+    def __init__(self, release: Release, runner: Runner, repaired: int = 0) -> None:
         self._release = release
         self._runner = runner
+        self.repaired = repaired
+        self.model = runner.model
+        self.tokenizer = runner.tokenizer
         self.release = release.verified.release
         self.device = runner.state.device
         self.chat = runner.chat
@@ -194,6 +232,7 @@ class OpenRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.model = self.tokenizer = None
         self._runner.close()
 
     def generate(
@@ -205,6 +244,7 @@ class OpenRunner:
     def answered(self, answer: Generation) -> Ran:
         """An answer with the facts of how it came about."""
         verified, state = self._release.verified, self._runner.state
+        mended = f"damaged on this disk; {format_size(self.repaired)} of it were fetched anew"
         return Ran(
             release=verified.release,
             publisher=verified.fingerprint,
@@ -217,21 +257,9 @@ class OpenRunner:
             tokens=answer.tokens,
             tokens_per_second=answer.tokens_per_second,
             finish=answer.finish,
-            warnings=(*verified.warnings, *self._runner.notes),
+            repaired=self.repaired,
+            warnings=(*verified.warnings, *self._runner.notes, *((mended,) if self.repaired else ())),
         )
-
-
-class Generating(TypedDict, total=False):
-    """How a model answers; see `run.transformers_runner.Runner.generate` for each."""
-
-    max_new_tokens: int
-    seed: int | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    repetition_penalty: float | None
-    on_text: Callable[[str], None] | None
-    enough: Callable[[], bool] | None
 
 
 def open_runner(
@@ -239,6 +267,7 @@ def open_runner(
     *,
     home: Home | None = None,
     trust: Sequence[str] = (),
+    repair: Sources | None = None,
     observe: Observer = ignore,
     **how: Unpack[Loading],
 ) -> OpenRunner:
@@ -248,17 +277,42 @@ def open_runner(
         release: a name, an info-hash or a folder.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
-        observe: told how the loading goes.
+        repair: where bytes on this disk are not as signed, fetch the bad pieces from there and go on; None stops.
+        observe: told how the loading goes, and the repair.
         **how: see `Loading`.
 
     Raises:
         ReleaseNotFoundError: it is not here.
         CorruptError: bytes are not what was signed.
+        NetworkError: they are to be fetched anew, and did not come.
         LoadError: the model cannot be used here.
         UsageError: two of the arguments do not go together.
     """
     opened = open_release(release, home=home, trust=trust)
-    return OpenRunner(opened, opened.runner(observe=observe, **how))
+    return _opened(opened, home=home, trust=trust, repair=repair, observe=observe, how=how)
+
+
+def _opened(
+    release: Release,
+    *,
+    home: Home | None,
+    trust: Sequence[str],
+    repair: Sources | None,
+    observe: Observer,
+    how: Loading,
+) -> OpenRunner:
+    """Load a release; if its bytes are damaged and it may be repaired, once more after that."""
+    try:
+        return OpenRunner(release, release.runner(observe=observe, **how))
+    except CorruptError as error:
+        if repair is None:
+            raise
+        files = error.facts.get("files") or [error.facts.get("path")]
+        damaged = {str(path) for path in files} if isinstance(files, (dict, list)) else set()
+    home = home or Home.default()
+    mended = mend(release.located, damaged, repair, home=home, trust=trust, observe=observe)
+    again = open_release(release.path, home=home, trust=trust)
+    return OpenRunner(again, again.runner(observe=observe, **how), mended.received.swarm)
 
 
 def run(
@@ -269,6 +323,7 @@ def run(
     trust: Sequence[str] = (),
     system: str | None = None,
     loading: Loading | None = None,
+    repair: Sources | None = None,
     observe: Observer = ignore,
     **how: Unpack[Generating],
 ) -> Ran:
@@ -281,6 +336,7 @@ def run(
         trust: fingerprints to pin if the publisher is unknown.
         system: what the model is told before all else.
         loading: how it is loaded; see `Loading`.
+        repair: as for `open_runner`.
         observe: told how the loading goes.
         **how: how it answers; see `Generating`.
 
@@ -291,5 +347,7 @@ def run(
         UsageError: arguments that mean nothing, before anything is loaded where that can be told.
     """
     Sampling.of(how).check()
-    with open_runner(release, home=home, trust=trust, observe=observe, **(loading or {})) as runner:
+    with open_runner(
+        release, home=home, trust=trust, repair=repair, observe=observe, **(loading or {})
+    ) as runner:
         return runner.answered(runner.generate(prompt, system=system, **how))

@@ -30,13 +30,25 @@ if TYPE_CHECKING:
             "weightshare run acme/m7b --seed 1 < prompt.txt",
         ),
         ("about a text from a pipe", "cat story.txt | weightshare run acme/m7b 'Sum this up.'"),
+        ("and mend what is damaged on this disk", "weightshare run acme/m7b 'Hello' --repair"),
         ("a folder that holds a weightshare.json", "weightshare run ./m7b 'Hello' --device cpu"),
     ],
 )
 @click.argument("release", metavar="RELEASE|DIR")
 @click.argument("prompt", required=False)
 @answers.options
+@click.option(
+    "--repair",
+    cls=options.Option,
+    is_flag=True,
+    help="Where bytes on this disk are not as signed, fetch the bad pieces anew and go on.",
+)
 @options.trust
+@options.network
+@options.peers
+@options.dht_nodes
+@options.port
+@options.timeout
 @options.common
 @click.pass_obj
 def command(
@@ -44,7 +56,13 @@ def command(
     release: str,
     prompt: str | None,
     answering: Answering,
+    repair: bool,
     trust: tuple[str, ...],
+    network: str,
+    peers: tuple[tuple[str, int], ...],
+    dht_nodes: tuple[tuple[str, int], ...],
+    port: int | None,
+    timeout: float,
 ) -> None:
     """Load RELEASE and answer PROMPT. Without one: a chat on a terminal, else the prompt is read from stdin.
 
@@ -52,7 +70,8 @@ def command(
     --temperature, --top-p or --top-k asks for a draw; what these leave open is as the release says.
 
     Every byte that is used is proven against the signed manifest first, and no code from the release ever
-    runs.
+    runs. Bytes that are not as signed end it with exit 4 and their pieces named, or with --repair are fetched
+    anew; the options under Network are for that.
     """
     if release.startswith(("magnet:", "http://", "https://")):
         raise UsageError(
@@ -63,8 +82,16 @@ def command(
     def opened(observe: Observer) -> OpenRunner:
         from weightshare.api.running import open_runner
 
+        from weightshare.api.repairing import Sources
+
+        sources = Sources(network, peers, dht_nodes, port, timeout)
         return open_runner(
-            release, home=home_of(settings), trust=trust, observe=observe, **answering.loading()
+            release,
+            home=home_of(settings),
+            trust=trust,
+            repair=sources if repair else None,
+            observe=observe,
+            **answering.loading(),
         )
 
     answer(settings, opened, prompt, answering)
