@@ -80,9 +80,8 @@ def command(
         )
 
     def opened(observe: Observer) -> OpenRunner:
-        from weightshare.api.running import open_runner
-
         from weightshare.api.repairing import Sources
+        from weightshare.api.running import open_runner
 
         sources = Sources(network, peers, dht_nodes, port, timeout)
         return open_runner(
