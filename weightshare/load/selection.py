@@ -12,7 +12,7 @@ tensor: unless a stride is longer than a piece, every rank reads all of it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import prod
@@ -20,6 +20,9 @@ from types import MappingProxyType
 
 from weightshare.content.safetensors_header import DTYPE_BITS, TensorInfo
 from weightshare.errors import UsageError
+
+Dims = Mapping[str, "int | Split"] | Callable[[str], "int | Split | None"]
+"""Which tensors are split, and how: by name or glob, or a function of the name."""
 
 _WILD = frozenset("*?[")
 _SHOWN = 3
@@ -120,9 +123,10 @@ class Selection:
         exclude: likewise, applied after `include`; these need not match.
         rank: which part, from 0.
         of: how many ranks there are; with 1 every tensor is whole.
-        dims: name or glob to how such a tensor is split. A name counts before a glob, and of several globs the first.
-            What none of them matches is whole on each rank. Along a dimension of d, each rank has ceil(d / of), and
-            the last ones what is left, which may be nothing: as `torch.chunk` and transformers do.
+        dims: name or glob to how such a tensor is split; a name counts before a glob, and of several globs the first.
+            Or what tells it for a name, None for a tensor that is not split: `run.parallel` has transformers' plan.
+            What is not split is whole on each rank. Along a dimension of d, each rank has ceil(d / of), and the last
+            ones what is left, which may be nothing: as `torch.chunk` and transformers do.
 
     Raises:
         UsageError: no such rank.
@@ -132,7 +136,7 @@ class Selection:
     exclude: tuple[str, ...] = ()
     rank: int = 0
     of: int = 1
-    dims: Mapping[str, int | Split] = field(default_factory=lambda: MappingProxyType({}))
+    dims: Dims = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if self.of < 1 or not 0 <= self.rank < self.of:
@@ -209,8 +213,12 @@ class Selection:
         return [self.part_of(info) for info in tensors if self.chooses(info.name)]
 
     def _split(self, name: str) -> Split | None:
-        found = self.dims.get(name)
-        if found is None:
+        found: int | Split | None
+        if not isinstance(self.dims, Mapping):
+            found = self.dims(name)
+        elif name in self.dims:
+            found = self.dims[name]
+        else:
             found = next((split for glob, split in self.dims.items() if _matches(name, glob)), None)
         return Split(found) if isinstance(found, int) else found
 

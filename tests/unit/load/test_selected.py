@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.builders_load import PIECE, Release, flip, release_of
-from weightshare.content.safetensors_header import read_header
+from weightshare.content.safetensors_header import header_length, read_header
 from weightshare.errors import CheckpointError, CorruptError, UsageError
 from weightshare.load import selected
 from weightshare.load.loader import LoadedState, Mode, state_dict
@@ -160,10 +160,10 @@ def test_a_shard_without_a_chosen_tensor_need_not_be_here(release: Release, mode
 
 def test_without_a_layer_the_whole_file_is_proven_and_the_notes_say_so(release: Release, mode: Mode) -> None:
     selection = Selection(("layers.5.*",))
-    state = load(release, selection, mode, layered=False)
-    assert state.tensors["layers.5.up.weight"].equal(as_read(release, ONE, "layers.5.up.weight"))
-    assert state.bytes == (release.folder / ONE).stat().st_size
-    assert any("piece hashes are not known here" in note for note in state.notes)
+    with load(release, selection, mode, layered=False) as state:  # a lease would hold back the flip below
+        assert state.tensors["layers.5.up.weight"].equal(as_read(release, ONE, "layers.5.up.weight"))
+        assert state.bytes == (release.folder / ONE).stat().st_size
+        assert any("piece hashes are not known here" in note for note in state.notes)
     assert not any("piece hashes" in note for note in load(release, selection, mode).notes)
     flip(release.folder / ONE, 3 * PIECE)  # nothing of layer 5
     with pytest.raises(CorruptError, match="not what was signed"):
@@ -173,11 +173,9 @@ def test_without_a_layer_the_whole_file_is_proven_and_the_notes_say_so(release: 
 def test_what_changes_between_the_two_readings_of_a_file_without_a_layer_is_refused(
     release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = selected.header_length
-
     def meddle(prefix: bytes, size: int, path: str) -> int:
         flip(release.folder / ONE, (release.folder / ONE).stat().st_size - 1)
-        return begun(prefix, size, path)
+        return header_length(prefix, size, path)
 
     monkeypatch.setattr(selected, "header_length", meddle)
     with pytest.raises(CorruptError) as caught:
