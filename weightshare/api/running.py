@@ -27,6 +27,7 @@ from weightshare.units import format_size
 if TYPE_CHECKING:
     import torch
 
+    from weightshare.load.selection import Dims
     from weightshare.run.generation import Generation, Message
     from weightshare.run.transformers_runner import Runner
 
@@ -83,21 +84,45 @@ class Release:
         return self.located.folder
 
     def state_dict(
-        self, device: str = "auto", *, private: bool = False, observe: Observer = ignore
+        self,
+        device: str = "auto",
+        *,
+        private: bool = False,
+        names: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        rank: int = 0,
+        of: int = 1,
+        dims: Dims | None = None,
+        observe: Observer = ignore,
     ) -> dict[str, torch.Tensor]:
         """The weights by tensor name, every byte proven on the way.
+
+        With names, or as one rank of several, only the pieces that hold what is asked for are read and proven.
 
         Args:
             device: `auto`, `cpu`, `cuda` or another device that torch knows.
             private: copy into memory of our own instead of mapping the files.
+            names: tensors by name or glob, each of which must match one; none means all.
+            exclude: names or globs of tensors to leave out.
+            rank: for tensor parallelism, whose part, from 0.
+            of: how many ranks there are.
+            dims: name or glob to the dimension along which such tensors are split, or a function that tells it for a
+                name; None asks transformers' own plan for the model.
             observe: told how many bytes are proven.
 
         Raises:
             CorruptError: bytes are not what was signed.
-            LoadError: torch or the device is missing, or there are no weights it could hold.
+            LoadError: torch or the device is missing, there are no weights it could hold, or transformers has no plan
+                by which to split them.
+            UsageError: a name that no tensor has, or no such rank; the hint has names like it.
         """
         from weightshare.load.loader import state_dict
+        from weightshare.load.selection import Selection
 
+        if dims is None and of > 1:
+            from weightshare.run.parallel import plan_of
+
+            dims = plan_of(self.verified, self.path, self.located.locations)
         state = state_dict(
             self.verified,
             self.path,
@@ -105,6 +130,7 @@ class Release:
             mode="private" if private else "auto",
             layers=self.located.layers,
             locations=self.located.locations,
+            select=Selection(tuple(names), tuple(exclude), rank, of, dims or {}),
             observe=observe,
         )
         return state.tensors

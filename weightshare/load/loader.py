@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from weightshare.content.safetensors_header import LENGTH_SIZE, Header, header_length, parse_header
 from weightshare.content.workers import usable_cores
-from weightshare.errors import CheckpointError, DeviceError, MissingExtraError, UsageError
+from weightshare.errors import DeviceError, MissingExtraError, UsageError
 from weightshare.load.meter import Meter
 from weightshare.load.opened import OpenFile, open_file
 from weightshare.load.plan import Plan, make_plan
@@ -22,7 +22,9 @@ from weightshare.progress import Observer, ignore
 if TYPE_CHECKING:
     import torch
 
-    from weightshare.load.holders import Holder
+    from weightshare.load.holders import Held, Holder
+    from weightshare.load.part_sources import PartSource
+    from weightshare.load.selection import Selection
     from weightshare.trust.gate import VerifiedManifest
 
 Mode = Literal["auto", "mapped", "private", "cuda"]
@@ -40,7 +42,8 @@ class LoadedState:
 
     Attributes:
         tensors: by name, as in the shards.
-        bytes: bytes proven, headers included.
+        bytes: bytes proven, headers included; of a selection those of all pieces that it touches.
+        tensor_bytes: bytes of the tensors handed out.
         seconds: time taken.
         mode: `mapped`, `private` or `cuda`.
         device: where the tensors are, as torch writes it.
@@ -53,7 +56,8 @@ class LoadedState:
     mode: str
     device: str
     notes: tuple[str, ...] = ()
-    _holder: Holder | None = field(default=None, repr=False)
+    tensor_bytes: int = 0
+    _holder: Held | None = field(default=None, repr=False)
 
     def check(self) -> None:
         """Raise if the files behind a mapping were written to, or are about to be; a copy is always sound.
@@ -88,9 +92,13 @@ def state_dict(
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
+    select: Selection | None = None,
     observe: Observer = ignore,
 ) -> LoadedState:
-    """Load a release's safetensors shards; no tensor exists before its shard's bytes are proven.
+    """Load a release's safetensors shards; no tensor exists before its bytes are proven.
+
+    Without `select` whole shards are proven. With it, only the pieces that hold a header or something of the tensors
+    chosen, and only the shards that have some of them need be here.
 
     Args:
         verified: the release's manifest, from the gate.
@@ -103,6 +111,7 @@ def state_dict(
             are proven.
         locations: where files really lie that the folder only links to.
         workers: threads or processes that hash; one a core by default.
+        select: which tensors, and which rank's part of each; None for all of them, whole.
         observe: told how many bytes are proven.
 
     Raises:
@@ -113,11 +122,17 @@ def state_dict(
         UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
         DeviceError: the device is not there or too small.
         MissingExtraError: torch is not installed.
-        UsageError: mode and device do not go together.
+        UsageError: mode and device do not go together, or the selection does not fit the release.
     """
     started = time.monotonic()
     target, chosen = choose(device, mode)
     plan = make_plan(verified.manifest, folder, locations)
+    if select is not None and select.everything:
+        select = None
+    if select is not None:
+        from weightshare.load.selected import narrowed
+
+        plan = narrowed(plan, select, verified.release)
     piece_length = verified.manifest.torrent.piece_length
     proofs = [proof_of(entry, i, piece_length, layers) for i, entry in enumerate(plan.shards)]
     with ExitStack() as stack:
@@ -127,15 +142,26 @@ def state_dict(
             stack.callback(files[-1].close)
             if not entry.size:
                 parse_header(b"", 0, entry.path)  # refuses: nothing to map, and no safetensors file
-        holder = _holder(files, piece_length, workers or usable_cores(), target, chosen)
-        stack.callback(holder.close)
-        headers = _prove(holder, proofs, Meter(plan.size, observe))
-        tensors = _tensors(holder, plan, headers)
+        holder: Held
+        if select is None:
+            holder = whole = _holder(files, piece_length, workers or usable_cores(), target, chosen)
+            stack.callback(holder.close)
+            headers = _prove(whole, proofs, Meter(plan.size, observe))
+            tensors = _tensors(whole, plan, headers)
+            proven, notes = plan.size, tuple(warning for header in headers for warning in header.warnings)
+        else:
+            from weightshare.load.selected import first_bytes, load_selected
+
+            holder, source = _parts(files, piece_length, workers or usable_cores(), target, chosen)
+            stack.callback(holder.close)
+            meter = Meter(first_bytes(proofs), observe)
+            found = load_selected(source, plan, proofs, select, verified.release, meter)
+            tensors, proven, notes = found.tensors, found.proven, found.notes
         holder.settle()
         stack.pop_all()
     seconds = time.monotonic() - started
-    notes = (*holder.notes, *(warning for header in headers for warning in header.warnings))
-    return LoadedState(tensors, plan.size, seconds, chosen, target, notes, holder)
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return LoadedState(tensors, proven, seconds, chosen, target, (*holder.notes, *notes), size, holder)
 
 
 def choose(device: str, mode: str) -> tuple[str, str]:
@@ -192,6 +218,21 @@ def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: 
     return Copied(files, piece_length, workers, FlatDevice(device))
 
 
+def _parts(
+    files: Sequence[OpenFile], piece_length: int, workers: int, device: str, mode: str
+) -> tuple[Held, PartSource]:
+    """What holds the parts of a selection: what is to be settled and closed, and where the bytes come from."""
+    from weightshare.load.part_sources import CopiedParts, MappedParts
+
+    if mode == "mapped":
+        from weightshare.load.mapped import Mapped
+
+        mapped = Mapped(files, piece_length, workers)
+        return mapped, MappedParts(mapped)
+    copied = CopiedParts(files, piece_length, workers, device)
+    return copied, copied
+
+
 def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
     """Prove all shards and parse their headers, each from proven bytes, and as early as those are proven."""
 
@@ -228,25 +269,10 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
 
 
 def _tensors(holder: Holder, plan: Plan, headers: Sequence[Header]) -> dict[str, torch.Tensor]:
+    from weightshare.load.selected import check_names
     from weightshare.load.views import tensors_of
 
-    owner: dict[str, str] = {}
-    for entry, header in zip(plan.shards, headers, strict=True):
-        for info in header.tensors:
-            if info.name in owner:
-                raise CheckpointError(
-                    f"The tensor {info.name} is both in {owner[info.name]} and in {entry.path}.",
-                    hint="The publisher must publish the checkpoint again, with each tensor once.",
-                    path=entry.path,
-                )
-            owner[info.name] = entry.path
-    for name, path in plan.index.items():
-        if owner.get(name) != path:
-            raise CheckpointError(
-                f"The index says that the tensor {name} is in {path}, which does not have it.",
-                hint="The publisher must publish the checkpoint again, whole.",
-                path=path,
-            )
+    check_names(plan, headers)
     tensors: dict[str, torch.Tensor] = {}
     for i, (entry, header) in enumerate(zip(plan.shards, headers, strict=True)):
         tensors |= tensors_of(holder.flat(i), header, entry.path)
