@@ -17,11 +17,14 @@ from weightshare.load.meter import Meter
 from weightshare.load.opened import OpenFile, open_file
 from weightshare.load.plan import Plan, make_plan
 from weightshare.load.proof import ShardProof, Stretch, check, proof_of
+from weightshare.load.trusted import has_receipt
 from weightshare.progress import Observer, ignore
+from weightshare.units import format_size
 
 if TYPE_CHECKING:
     import torch
 
+    from weightshare.content.receipts import Receipt
     from weightshare.load.holders import Held, Holder
     from weightshare.load.part_sources import PartSource
     from weightshare.load.selection import Selection
@@ -42,12 +45,13 @@ class LoadedState:
 
     Attributes:
         tensors: by name, as in the shards.
-        bytes: bytes proven, headers included; of a selection those of all pieces that it touches.
+        bytes: bytes loaded, headers included; of a selection those of all pieces that it touches.
         tensor_bytes: bytes of the tensors handed out.
         seconds: time taken.
         mode: `mapped`, `private` or `cuda`.
         device: where the tensors are, as torch writes it.
         notes: what a careful user wants to know, such as that a file has no read lease.
+        trusted_bytes: those of `bytes` that a receipt alone stood for, and nobody hashed; 0 unless that was asked for.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -56,8 +60,19 @@ class LoadedState:
     mode: str
     device: str
     notes: tuple[str, ...] = ()
+    trusted_bytes: int = 0
     tensor_bytes: int = 0
     _holder: Held | None = field(default=None, repr=False)
+
+    @property
+    def proven_bytes(self) -> int:
+        """Bytes that were hashed on the way and are what was signed."""
+        return self.bytes - self.trusted_bytes
+
+    @property
+    def verified(self) -> bool:
+        """Whether every byte was."""
+        return not self.trusted_bytes
 
     def check(self) -> None:
         """Raise if the files behind a mapping were written to, or are about to be; a copy is always sound.
@@ -94,6 +109,7 @@ def state_dict(
     workers: int | None = None,
     select: Selection | None = None,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> LoadedState:
     """Load a release's safetensors shards; no tensor exists before its bytes are proven.
 
@@ -113,10 +129,13 @@ def state_dict(
         workers: threads or processes that hash; one a core by default.
         select: which tensors, and which rank's part of each; None for all of them, whole.
         observe: told how many bytes are proven.
+        receipts: by path, of files that were proven before. A shard whose receipt matches the open descriptor
+            is believed to be what it was then, and not hashed; `LoadedState.trusted_bytes` counts it. That sees
+            no change below the file system, and none by somebody who can set the clock. Never the default.
 
     Raises:
         CorruptError: bytes are not what was signed, or a file is missing or cut short. Facts: `path`,
-            `pieces`.
+            `pieces`, `tensors`.
         SafetensorsError: a shard that is as signed, but no safetensors file.
         CheckpointError: shards and index do not agree, or a file changed meanwhile.
         UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
@@ -142,13 +161,19 @@ def state_dict(
             stack.callback(files[-1].close)
             if not entry.size:
                 parse_header(b"", 0, entry.path)  # refuses: nothing to map, and no safetensors file
+        trusted = 0
         holder: Held
         if select is None:
+            for proof, file in zip(proofs, files, strict=True):
+                proof.trusted = receipts is not None and has_receipt(file, receipts)
             holder = whole = _holder(files, piece_length, workers or usable_cores(), target, chosen)
             stack.callback(holder.close)
             headers = _prove(whole, proofs, Meter(plan.size, observe))
             tensors = _tensors(whole, plan, headers)
-            proven, notes = plan.size, tuple(warning for header in headers for warning in header.warnings)
+            size, notes = plan.size, tuple(warning for header in headers for warning in header.warnings)
+            trusted = sum(proof.entry.size for proof in proofs if proof.trusted)
+            if trusted:
+                notes = (_trust_note(trusted, size), *notes)
         else:
             from weightshare.load.selected import first_bytes, load_selected
 
@@ -156,12 +181,20 @@ def state_dict(
             stack.callback(holder.close)
             meter = Meter(first_bytes(proofs), observe)
             found = load_selected(source, plan, proofs, select, verified.release, meter)
-            tensors, proven, notes = found.tensors, found.proven, found.notes
+            tensors, size, notes = found.tensors, found.proven, found.notes
         holder.settle()
         stack.pop_all()
-    seconds = time.monotonic() - started
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    return LoadedState(tensors, proven, seconds, chosen, target, (*holder.notes, *notes), size, holder)
+    return LoadedState(
+        tensors,
+        size,
+        time.monotonic() - started,
+        chosen,
+        target,
+        (*holder.notes, *notes),
+        trusted_bytes=trusted,
+        tensor_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+        _holder=holder,
+    )
 
 
 def choose(device: str, mode: str) -> tuple[str, str]:
@@ -213,6 +246,10 @@ def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: 
         from weightshare.load.mapped import Mapped
 
         return Mapped(files, piece_length, workers)
+    if device == "cpu":
+        from weightshare.load.private import Private
+
+        return Private(files, piece_length, workers)
     from weightshare.load.copied import Copied, FlatDevice
 
     return Copied(files, piece_length, workers, FlatDevice(device))
@@ -233,6 +270,13 @@ def _parts(
     return copied, copied
 
 
+def _trust_note(trusted: int, size: int) -> str:
+    return (
+        f"{format_size(trusted)} of {format_size(size)} were not hashed: receipts say that the files are unchanged "
+        "since they were proven. A receipt sees no fault of the disk, and no change by whoever can set the clock."
+    )
+
+
 def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
     """Prove all shards and parse their headers, each from proven bytes, and as early as those are proven."""
 
@@ -242,7 +286,7 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
             meter.add(stretch.length)
 
     # A shard without a layer has no proven piece before all of it is.
-    reached = [1 if proof.layer is not None else proof.pieces for proof in proofs]
+    reached = [1 if proof.layer is not None or proof.trusted else proof.pieces for proof in proofs]
     take([s for proof, stop in zip(proofs, reached, strict=True) for s in proof.stretches(0, stop)])
     for proof, stop in zip(proofs, reached, strict=True):
         check([proof], whole=stop == proof.pieces)
@@ -264,7 +308,7 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
     take(
         [s for proof, start in zip(proofs, stops, strict=True) for s in proof.stretches(start, proof.pieces)]
     )
-    check(proofs, whole=True)
+    check(proofs, whole=True, headers=dict(enumerate(headers)))
     return headers
 
 
