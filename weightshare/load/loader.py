@@ -88,9 +88,11 @@ def state_dict(
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
+    component: str = "",
+    allow_pickle: bool = False,
     observe: Observer = ignore,
 ) -> LoadedState:
-    """Load a release's safetensors shards; no tensor exists before its shard's bytes are proven.
+    """Load a release's shards; no tensor exists before its shard's bytes are proven.
 
     Args:
         verified: the release's manifest, from the gate.
@@ -103,6 +105,8 @@ def state_dict(
             are proven.
         locations: where files really lie that the folder only links to.
         workers: threads or processes that hash; one a core by default.
+        component: of a pipeline of several models, the folder of the one to load.
+        allow_pickle: whether Mistral's `consolidated.*.pth` may be loaded, see `pickles`.
         observe: told how many bytes are proven.
 
     Raises:
@@ -110,14 +114,15 @@ def state_dict(
             `pieces`.
         SafetensorsError: a shard that is as signed, but no safetensors file.
         CheckpointError: shards and index do not agree, or a file changed meanwhile.
-        UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
+        UnsupportedModelError: no shards that can be loaded, or a dtype that torch does not have.
+        PickleError: the weights are pickles, and those were not allowed.
         DeviceError: the device is not there or too small.
         MissingExtraError: torch is not installed.
-        UsageError: mode and device do not go together.
+        UsageError: mode and device do not go together, or no such component.
     """
     started = time.monotonic()
     target, chosen = choose(device, mode)
-    plan = make_plan(verified.manifest, folder, locations)
+    plan = make_plan(verified.manifest, folder, locations, component=component, allow_pickle=allow_pickle)
     piece_length = verified.manifest.torrent.piece_length
     proofs = [proof_of(entry, i, piece_length, layers) for i, entry in enumerate(plan.shards)]
     with ExitStack() as stack:
@@ -129,7 +134,8 @@ def state_dict(
                 parse_header(b"", 0, entry.path)  # refuses: nothing to map, and no safetensors file
         holder = _holder(files, piece_length, workers or usable_cores(), target, chosen)
         stack.callback(holder.close)
-        headers = _prove(holder, proofs, Meter(plan.size, observe))
+        meter = Meter(plan.size, observe)
+        headers = _prove_pickles(holder, proofs, meter) if plan.pickles else _prove(holder, proofs, meter)
         tensors = _tensors(holder, plan, headers)
         holder.settle()
         stack.pop_all()
@@ -225,6 +231,12 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
     )
     check(proofs, whole=True)
     return headers
+
+
+def _prove_pickles(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
+    from weightshare.load.pickles import prove_pickles
+
+    return prove_pickles(holder, proofs, meter)
 
 
 def _tensors(holder: Holder, plan: Plan, headers: Sequence[Header]) -> dict[str, torch.Tensor]:
