@@ -95,7 +95,8 @@ class _Memory(io.RawIOBase):
         self._at = 0
 
     def __len__(self) -> int:
-        return self._flat.numel()
+        size: int = self._flat.numel()
+        return size
 
     def readable(self) -> bool:
         return True
