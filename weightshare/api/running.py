@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from weightshare.api.adapting import base_of
 from weightshare.api.fetching import fetch
 from weightshare.api.offering import Located, locate
 from weightshare.api.results import Ran
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
+from weightshare.load.layouts import layout_of
 from weightshare.progress import Observer, ignore
 from weightshare.run.sampling import Sampling
 from weightshare.trust.gate import VerifiedManifest
@@ -40,6 +42,8 @@ class Loading(TypedDict, total=False):
         private: copy the weights into memory of our own instead of mapping the files.
         trust_receipt: skip the hash of files that have not changed since they were last proven here. It does not
             notice a disk that returns other bytes, nor whoever can write its files and set its clock.
+        allow_pickle: load weights in Mistral's `consolidated.*.pth`: torch's restricted unpickler reads which tensors
+            there are, out of proven bytes.
     """
 
     device: str
@@ -47,6 +51,7 @@ class Loading(TypedDict, total=False):
     device_map: str | Mapping[str, str | int] | None
     private: bool
     trust_receipt: bool
+    allow_pickle: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +70,33 @@ class Release:
         """The folder that holds the files."""
         return self.located.folder
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Of a pipeline of several models, the names that `state_dict` takes as `component`; else empty."""
+        return tuple(layout_of([entry.path for entry in self.verified.manifest.files]).components)
+
     def state_dict(
-        self, device: str = "auto", *, private: bool = False, observe: Observer = ignore
+        self,
+        device: str = "auto",
+        *,
+        component: str = "",
+        private: bool = False,
+        allow_pickle: bool = False,
+        observe: Observer = ignore,
     ) -> dict[str, torch.Tensor]:
         """The weights by tensor name, every byte proven on the way.
 
         Args:
             device: `auto`, `cpu`, `cuda` or another device that torch knows.
+            component: of a pipeline of several models, the one to load, such as `unet`; see `components`.
             private: copy into memory of our own instead of mapping the files.
+            allow_pickle: load weights in Mistral's `consolidated.*.pth`; see `Loading`.
             observe: told how many bytes are proven.
 
         Raises:
             CorruptError: bytes are not what was signed.
             LoadError: torch or the device is missing, or there are no weights it could hold.
+            PickleError: the weights are pickles, and those were not allowed.
         """
         from weightshare.load.loader import state_dict
 
@@ -88,14 +107,19 @@ class Release:
             mode="private" if private else "auto",
             layers=self.located.layers,
             locations=self.located.locations,
+            component=component,
+            allow_pickle=allow_pickle,
             observe=observe,
         )
         return state.tensors
 
-    def runner(self, *, observe: Observer = ignore, **how: Unpack[Loading]) -> Runner:
+    def runner(
+        self, *, base: Release | None = None, observe: Observer = ignore, **how: Unpack[Loading]
+    ) -> Runner:
         """The model, ready to answer; a context manager.
 
         Args:
+            base: for an adapter, the model it was made for.
             observe: told how many bytes are proven.
             **how: see `Loading`.
 
@@ -104,6 +128,16 @@ class Release:
             LoadError: the model cannot be used here.
             UsageError: two of the arguments do not go together.
         """
+        if base is not None:
+            from weightshare.run.adapters import attach
+
+            return attach(
+                base.runner(observe=observe, **how),
+                self.verified,
+                self.path,
+                layers=self.located.layers,
+                locations=self.located.locations,
+            )
         from weightshare.run.transformers_runner import load
 
         return load(
@@ -114,8 +148,17 @@ class Release:
             dtype=how.get("dtype", "auto"),
             layers=self.located.layers,
             locations=self.located.locations,
+            allow_pickle=how.get("allow_pickle", False),
             observe=observe,
         )
+
+
+def _base(
+    release: Release, named: str | Path | None, home: Home | None, trust: Sequence[str]
+) -> Release | None:
+    home = home or Home.default()
+    found = base_of(release.located, named, Store(home), Trustee(home, trust))
+    return None if found is None else Release(found)
 
 
 def open_release(
@@ -149,6 +192,8 @@ def from_pretrained(
     device_map: str | Mapping[str, str | int] | None = None,
     private: bool = False,
     trust_receipt: bool = False,
+    allow_pickle: bool = False,
+    base: str | Path | None = None,
     **fetching: Any,
 ) -> tuple[Any, Any]:
     """A transformers model and its tokenizer (None if there is none), from proven bytes alone.
@@ -162,14 +207,24 @@ def from_pretrained(
         device_map: likewise.
         private: likewise.
         trust_receipt: likewise.
+        allow_pickle: likewise, and whether such files are fetched.
+        base: for an adapter, the release or folder it was made for; by default the one that it names.
         fetching: further arguments of `fetch`.
 
     Raises:
         WeightshareError: as `fetch` does; LoadError if the model cannot be used here.
     """
+    if allow_pickle:
+        fetching["allow_pickle"] = True
     release = open_release(source, home=home, trust=trust, **fetching)
     runner = release.runner(
-        device=device, dtype=dtype, device_map=device_map, private=private, trust_receipt=trust_receipt
+        base=_base(release, base, home, trust),
+        device=device,
+        dtype=dtype,
+        device_map=device_map,
+        private=private,
+        trust_receipt=trust_receipt,
+        allow_pickle=allow_pickle,
     )
     return runner.model, runner.tokenizer
 
@@ -239,6 +294,7 @@ def open_runner(
     *,
     home: Home | None = None,
     trust: Sequence[str] = (),
+    base: str | Path | None = None,
     observe: Observer = ignore,
     **how: Unpack[Loading],
 ) -> OpenRunner:
@@ -248,6 +304,7 @@ def open_runner(
         release: a name, an info-hash or a folder.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
+        base: for an adapter, the release or folder it was made for; by default the one that it names.
         observe: told how the loading goes.
         **how: see `Loading`.
 
@@ -258,7 +315,8 @@ def open_runner(
         UsageError: two of the arguments do not go together.
     """
     opened = open_release(release, home=home, trust=trust)
-    return OpenRunner(opened, opened.runner(observe=observe, **how))
+    below = _base(opened, base, home, trust)
+    return OpenRunner(opened, opened.runner(base=below, observe=observe, **how))
 
 
 def run(

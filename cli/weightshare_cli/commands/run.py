@@ -31,11 +31,24 @@ if TYPE_CHECKING:
         ),
         ("about a text from a pipe", "cat story.txt | weightshare run acme/m7b 'Sum this up.'"),
         ("a folder that holds a weightshare.json", "weightshare run ./m7b 'Hello' --device cpu"),
+        ("an adapter, on the model it was made for", "weightshare run acme/lora 'Hello' --base acme/m7b"),
     ],
 )
 @click.argument("release", metavar="RELEASE|DIR")
 @click.argument("prompt", required=False)
 @answers.options
+@click.option(
+    "--base",
+    cls=options.Option,
+    metavar="RELEASE|DIR",
+    help="For an adapter: the model it was made for. Default: the one it names, if that is here.",
+)
+@click.option(
+    "--allow-pickle",
+    cls=options.Option,
+    is_flag=True,
+    help="Load Mistral's consolidated.*.pth too, by torch's restricted unpickler.",
+)
 @options.trust
 @options.common
 @click.pass_obj
@@ -44,6 +57,8 @@ def command(
     release: str,
     prompt: str | None,
     answering: Answering,
+    base: str | None,
+    allow_pickle: bool,
     trust: tuple[str, ...],
 ) -> None:
     """Load RELEASE and answer PROMPT. Without one: a chat on a terminal, else the prompt is read from stdin.
@@ -64,7 +79,13 @@ def command(
         from weightshare.api.running import open_runner
 
         return open_runner(
-            release, home=home_of(settings), trust=trust, observe=observe, **answering.loading()
+            release,
+            home=home_of(settings),
+            trust=trust,
+            base=base,
+            observe=observe,
+            allow_pickle=allow_pickle,
+            **answering.loading(),
         )
 
     answer(settings, opened, prompt, answering)
