@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from weightshare.api.adapting import base_of
 from weightshare.api.fetching import fetch
 from weightshare.api.offering import Located, locate
 from weightshare.api.repairing import Sources
@@ -19,6 +20,7 @@ from weightshare.api.results import Ran
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError
+from weightshare.load.layouts import layout_of
 from weightshare.progress import Observer, ignore
 from weightshare.run.sampling import Sampling
 from weightshare.trust.gate import VerifiedManifest
@@ -45,6 +47,8 @@ class Loading(TypedDict, total=False):
         private: copy the weights into memory of our own instead of mapping the files.
         trust_receipt: skip the hash of files that have not changed since they were last proven here. It does not
             notice a disk that returns other bytes, nor whoever can write its files and set its clock.
+        allow_pickle: load weights in Mistral's `consolidated.*.pth`: torch's restricted unpickler reads which tensors
+            there are, out of proven bytes.
     """
 
     device: str
@@ -52,6 +56,7 @@ class Loading(TypedDict, total=False):
     device_map: str | Mapping[str, str | int] | None
     private: bool
     trust_receipt: bool
+    allow_pickle: bool
 
 
 class Generating(TypedDict, total=False):
@@ -83,16 +88,23 @@ class Release:
         """The folder that holds the files."""
         return self.located.folder
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Of a pipeline of several models, the names that `state_dict` takes as `component`; else empty."""
+        return tuple(layout_of([entry.path for entry in self.verified.manifest.files]).components)
+
     def state_dict(
         self,
         device: str = "auto",
         *,
+        component: str = "",
         private: bool = False,
         names: Sequence[str] = (),
         exclude: Sequence[str] = (),
         rank: int = 0,
         of: int = 1,
         dims: Dims | None = None,
+        allow_pickle: bool = False,
         observe: Observer = ignore,
     ) -> dict[str, torch.Tensor]:
         """The weights by tensor name, every byte proven on the way.
@@ -101,6 +113,7 @@ class Release:
 
         Args:
             device: `auto`, `cpu`, `cuda` or another device that torch knows.
+            component: of a pipeline of several models, the one to load, such as `unet`; see `components`.
             private: copy into memory of our own instead of mapping the files.
             names: tensors by name or glob, each of which must match one; none means all.
             exclude: names or globs of tensors to leave out.
@@ -108,12 +121,14 @@ class Release:
             of: how many ranks there are.
             dims: name or glob to the dimension along which such tensors are split, or a function that tells it for a
                 name; None asks transformers' own plan for the model.
+            allow_pickle: load weights in Mistral's `consolidated.*.pth`; see `Loading`.
             observe: told how many bytes are proven.
 
         Raises:
             CorruptError: bytes are not what was signed.
             LoadError: torch or the device is missing, there are no weights it could hold, or transformers has no plan
                 by which to split them.
+            PickleError: the weights are pickles, and those were not allowed.
             UsageError: a name that no tensor has, or no such rank; the hint has names like it.
         """
         from weightshare.load.loader import state_dict
@@ -131,14 +146,19 @@ class Release:
             layers=self.located.layers,
             locations=self.located.locations,
             select=Selection(tuple(names), tuple(exclude), rank, of, dims or {}),
+            component=component,
+            allow_pickle=allow_pickle,
             observe=observe,
         )
         return state.tensors
 
-    def runner(self, *, observe: Observer = ignore, **how: Unpack[Loading]) -> Runner:
+    def runner(
+        self, *, base: Release | None = None, observe: Observer = ignore, **how: Unpack[Loading]
+    ) -> Runner:
         """The model, ready to answer; a context manager.
 
         Args:
+            base: for an adapter, the model it was made for.
             observe: told how many bytes are proven.
             **how: see `Loading`.
 
@@ -147,6 +167,16 @@ class Release:
             LoadError: the model cannot be used here.
             UsageError: two of the arguments do not go together.
         """
+        if base is not None:
+            from weightshare.run.adapters import attach
+
+            return attach(
+                base.runner(observe=observe, **how),
+                self.verified,
+                self.path,
+                layers=self.located.layers,
+                locations=self.located.locations,
+            )
         from weightshare.run.transformers_runner import load
 
         return load(
@@ -157,8 +187,17 @@ class Release:
             dtype=how.get("dtype", "auto"),
             layers=self.located.layers,
             locations=self.located.locations,
+            allow_pickle=how.get("allow_pickle", False),
             observe=observe,
         )
+
+
+def _base(
+    release: Release, named: str | Path | None, home: Home | None, trust: Sequence[str]
+) -> Release | None:
+    home = home or Home.default()
+    found = base_of(release.located, named, Store(home), Trustee(home, trust))
+    return None if found is None else Release(found)
 
 
 def open_release(
@@ -193,6 +232,8 @@ def from_pretrained(
     private: bool = False,
     trust_receipt: bool = False,
     repair: bool = False,
+    allow_pickle: bool = False,
+    base: str | Path | None = None,
     **fetching: Any,
 ) -> tuple[Any, Any]:
     """A transformers model and its tokenizer (None if there is none), from proven bytes alone.
@@ -206,6 +247,8 @@ def from_pretrained(
         device_map: likewise.
         private: likewise.
         trust_receipt: likewise.
+        allow_pickle: likewise, and whether such files are fetched.
+        base: for an adapter, the release or folder it was made for; by default the one that it names.
         repair: where bytes on this disk are not as signed, fetch the bad pieces anew and go on.
         fetching: further arguments of `fetch`; `network`, `peers`, `dht_nodes`, `port` and `timeout` hold for the
             repair too.
@@ -213,10 +256,13 @@ def from_pretrained(
     Raises:
         WeightshareError: as `fetch` does; LoadError if the model cannot be used here.
     """
+    if allow_pickle:
+        fetching["allow_pickle"] = True
     release = open_release(source, home=home, trust=trust, **fetching)
     wanted = {field.name for field in fields(Sources)} & fetching.keys()
     opened = _opened(
         release,
+        _base(release, base, home, trust),
         home=home,
         trust=trust,
         repair=Sources(**{name: fetching[name] for name in wanted}) if repair else None,
@@ -227,6 +273,7 @@ def from_pretrained(
             "device_map": device_map,
             "private": private,
             "trust_receipt": trust_receipt,
+            "allow_pickle": allow_pickle,
         },
     )
     return opened.model, opened.tokenizer
@@ -293,6 +340,7 @@ def open_runner(
     *,
     home: Home | None = None,
     trust: Sequence[str] = (),
+    base: str | Path | None = None,
     repair: Sources | None = None,
     observe: Observer = ignore,
     **how: Unpack[Loading],
@@ -303,6 +351,7 @@ def open_runner(
         release: a name, an info-hash or a folder.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
+        base: for an adapter, the release or folder it was made for; by default the one that it names.
         repair: where bytes on this disk are not as signed, fetch the bad pieces from there and go on; None stops.
         observe: told how the loading goes, and the repair.
         **how: see `Loading`.
@@ -315,11 +364,13 @@ def open_runner(
         UsageError: two of the arguments do not go together.
     """
     opened = open_release(release, home=home, trust=trust)
-    return _opened(opened, home=home, trust=trust, repair=repair, observe=observe, how=how)
+    below = _base(opened, base, home, trust)
+    return _opened(opened, below, home=home, trust=trust, repair=repair, observe=observe, how=how)
 
 
 def _opened(
     release: Release,
+    base: Release | None,
     *,
     home: Home | None,
     trust: Sequence[str],
@@ -329,16 +380,24 @@ def _opened(
 ) -> OpenRunner:
     """Load a release; if its bytes are damaged and it may be repaired, once more after that."""
     try:
-        return OpenRunner(release, release.runner(observe=observe, **how))
+        return OpenRunner(release, release.runner(base=base, observe=observe, **how))
     except CorruptError as error:
         if repair is None:
             raise
         files = error.facts.get("files") or [error.facts.get("path")]
         damaged = {str(path) for path in files} if isinstance(files, (dict, list)) else set()
-    home = home or Home.default()
-    mended = mend(release.located, damaged, repair, home=home, trust=trust, observe=observe)
-    again = open_release(release.path, home=home, trust=trust)
-    return OpenRunner(again, again.runner(observe=observe, **how), mended.received.swarm)
+    home, fetched = home or Home.default(), 0
+
+    def mended(one: Release) -> Release:
+        nonlocal fetched
+        if damaged.isdisjoint(entry.path for entry in one.verified.manifest.files):
+            return one
+        done = mend(one.located, damaged, repair, home=home, trust=trust, observe=observe)
+        fetched += done.received.swarm
+        return open_release(one.path, home=home, trust=trust)
+
+    release, base = mended(release), mended(base) if base is not None else None
+    return OpenRunner(release, release.runner(base=base, observe=observe, **how), fetched)
 
 
 def run(

@@ -108,10 +108,12 @@ def state_dict(
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
     select: Selection | None = None,
+    component: str = "",
+    allow_pickle: bool = False,
     observe: Observer = ignore,
     receipts: Mapping[str, Receipt] | None = None,
 ) -> LoadedState:
-    """Load a release's safetensors shards; no tensor exists before its bytes are proven.
+    """Load a release's shards; no tensor exists before its bytes are proven.
 
     Without `select` whole shards are proven. With it, only the pieces that hold a header or something of the tensors
     chosen, and only the shards that have some of them need be here.
@@ -128,6 +130,8 @@ def state_dict(
         locations: where files really lie that the folder only links to.
         workers: threads or processes that hash; one a core by default.
         select: which tensors, and which rank's part of each; None for all of them, whole.
+        component: of a pipeline of several models, the folder of the one to load.
+        allow_pickle: whether Mistral's `consolidated.*.pth` may be loaded, see `pickles`.
         observe: told how many bytes are proven.
         receipts: by path, of files that were proven before. A shard whose receipt matches the open descriptor
             is believed to be what it was then, and not hashed; `LoadedState.trusted_bytes` counts it. That sees
@@ -138,14 +142,15 @@ def state_dict(
             `pieces`, `tensors`.
         SafetensorsError: a shard that is as signed, but no safetensors file.
         CheckpointError: shards and index do not agree, or a file changed meanwhile.
-        UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
+        UnsupportedModelError: no shards that can be loaded, or a dtype that torch does not have.
+        PickleError: the weights are pickles, and those were not allowed.
         DeviceError: the device is not there or too small.
         MissingExtraError: torch is not installed.
-        UsageError: mode and device do not go together, or the selection does not fit the release.
+        UsageError: mode and device do not go together, no such component, or the selection does not fit the release.
     """
     started = time.monotonic()
     target, chosen = choose(device, mode)
-    plan = make_plan(verified.manifest, folder, locations)
+    plan = make_plan(verified.manifest, folder, locations, component=component, allow_pickle=allow_pickle)
     if select is not None and select.everything:
         select = None
     if select is not None:
@@ -165,15 +170,21 @@ def state_dict(
         holder: Held
         if select is None:
             for proof, file in zip(proofs, files, strict=True):
-                proof.trusted = receipts is not None and has_receipt(file, receipts)
+                proof.trusted = receipts is not None and not plan.pickles and has_receipt(file, receipts)
             holder = whole = _holder(files, piece_length, workers or usable_cores(), target, chosen)
             stack.callback(holder.close)
-            headers = _prove(whole, proofs, Meter(plan.size, observe))
+            meter = Meter(plan.size, observe)
+            headers = _prove_pickles(whole, proofs, meter) if plan.pickles else _prove(whole, proofs, meter)
             tensors = _tensors(whole, plan, headers)
             size, notes = plan.size, tuple(warning for header in headers for warning in header.warnings)
             trusted = sum(proof.entry.size for proof in proofs if proof.trusted)
             if trusted:
                 notes = (_trust_note(trusted, size), *notes)
+        elif plan.pickles:
+            raise UsageError(
+                f"{verified.release}: of weights in pickles all are loaded, or none.",
+                hint="Ask for no tensors by name, and for one rank of one.",
+            )
         else:
             from weightshare.load.selected import first_bytes, load_selected
 
@@ -310,6 +321,12 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
     )
     check(proofs, whole=True, headers=dict(enumerate(headers)))
     return headers
+
+
+def _prove_pickles(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
+    from weightshare.load.pickles import prove_pickles
+
+    return prove_pickles(holder, proofs, meter)
 
 
 def _tensors(holder: Holder, plan: Plan, headers: Sequence[Header]) -> dict[str, torch.Tensor]:

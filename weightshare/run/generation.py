@@ -98,6 +98,14 @@ def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> Any:
             f"The release's chat template refuses these messages: {reason}.",
             hint="Leave the system message out." if system else "Its model card says what it takes.",
         ) from error
+    except Exception as error:
+        if "mistral_common" not in type(tokenizer).__module__:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"The release's chat format refuses these messages: {reason.rstrip('.')}.",
+            hint="A chat begins with a user's message or a system message, and they take turns.",
+        ) from error
 
 
 def generate(

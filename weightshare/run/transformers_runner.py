@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from weightshare.errors import MissingExtraError, UnsupportedModelError
 from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.progress import Observer, ignore
-from weightshare.run.small_files import proven_folder, read_config
 
 if TYPE_CHECKING:
     from weightshare.run.generation import Generation, Message
@@ -135,6 +134,7 @@ def load(
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
+    allow_pickle: bool = False,
     observe: Observer = ignore,
 ) -> Runner:
     """Load a release into the transformers class that its config names.
@@ -151,17 +151,19 @@ def load(
         layers: as for `load.loader.state_dict`.
         locations: as for `load.loader.state_dict`.
         workers: as for `load.loader.state_dict`.
+        allow_pickle: as for `load.loader.state_dict`.
         observe: told how many bytes of the weights are proven.
 
     Raises:
         UnsupportedModelError: transformers does not know the architecture, or cannot use what the release
             holds.
         MissingExtraError: torch or transformers is not installed.
-        CorruptError, SafetensorsError, CheckpointError, DeviceError, UsageError: as `load.loader.state_dict`
-        does.
+        CorruptError, SafetensorsError, CheckpointError, PickleError, DeviceError, UsageError: as
+            `load.loader.state_dict` does.
     """
     try:
-        from weightshare.run.building import build, read_blueprint
+        from weightshare.run.building import build
+        from weightshare.run.layouts import blueprint_of
     except ImportError as error:
         raise MissingExtraError(
             f"Running a model needs the Python package {error.name}, which is not installed.",
@@ -169,8 +171,7 @@ def load(
             package=error.name,
         ) from error
     release = verified.release
-    with proven_folder(verified.manifest, folder, locations) as target:
-        blueprint = read_blueprint(target, read_config(target, release), release)
+    blueprint = blueprint_of(verified.manifest, folder, locations)
     state = state_dict(
         verified,
         folder,
@@ -179,6 +180,7 @@ def load(
         layers=layers,
         locations=locations,
         workers=workers,
+        allow_pickle=allow_pickle,
         observe=observe,
     )
     try:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ("about a text from a pipe", "cat story.txt | weightshare run acme/m7b 'Sum this up.'"),
         ("and mend what is damaged on this disk", "weightshare run acme/m7b 'Hello' --repair"),
         ("a folder that holds a weightshare.json", "weightshare run ./m7b 'Hello' --device cpu"),
+        ("an adapter, on the model it was made for", "weightshare run acme/lora 'Hello' --base acme/m7b"),
     ],
 )
 @click.argument("release", metavar="RELEASE|DIR")
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
     cls=options.Option,
     is_flag=True,
     help="Where bytes on this disk are not as signed, fetch the bad pieces anew and go on.",
+)
+@click.option(
+    "--base",
+    cls=options.Option,
+    metavar="RELEASE|DIR",
+    help="For an adapter: the model it was made for. Default: the one it names, if that is here.",
+)
+@click.option(
+    "--allow-pickle",
+    cls=options.Option,
+    is_flag=True,
+    help="Load Mistral's consolidated.*.pth too, by torch's restricted unpickler.",
 )
 @options.trust
 @options.network
@@ -57,6 +70,8 @@ def command(
     prompt: str | None,
     answering: Answering,
     repair: bool,
+    base: str | None,
+    allow_pickle: bool,
     trust: tuple[str, ...],
     network: str,
     peers: tuple[tuple[str, int], ...],
@@ -89,7 +104,9 @@ def command(
             home=home_of(settings),
             trust=trust,
             repair=sources if repair else None,
+            base=base,
             observe=observe,
+            allow_pickle=allow_pickle,
             **answering.loading(),
         )
 
