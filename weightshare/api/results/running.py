@@ -19,6 +19,8 @@ class Ran:
     load_seconds: float
     tokens: int
     tokens_per_second: float
+    finish: str = "stop"
+    repaired: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -34,8 +36,10 @@ class Ran:
                 "seconds": round(self.load_seconds, 3),
                 "verified": True,
                 "mode": self.load_mode,
+                "repaired_bytes": self.repaired,
             },
             "tokens": self.tokens,
             "tokens_per_second": round(self.tokens_per_second, 2),
+            "finish": self.finish,
             "warnings": list(self.warnings),
         }
