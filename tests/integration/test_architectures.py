@@ -1,7 +1,7 @@
 """The architectures people publish most: tensors as safetensors reads them, logits as transformers has them.
 
-Bit for bit. Models are tiny and random; what can go wrong (tying, stacked experts, rows that are split, buffers that no file holds,
-dtypes, shards) does not depend on size.
+Bit for bit. Models are tiny and random: what can go wrong (tying, stacked experts, rows that are split, buffers that no
+file holds, dtypes, shards) does not depend on size.
 """
 
 from __future__ import annotations
