@@ -247,7 +247,8 @@ def test_a_native_release_answers(tmp_path: Path) -> None:
         assert answer.tokens <= 8
         assert "".join(parts) == answer.text
         tokens = generation.encode(runner.tokenizer, "Hello")
-        expected = model.generate(tokens, max_new_tokens=8, do_sample=False)[0, tokens.shape[1] :]
+        reference: Any = transformers.MistralForCausalLM.from_pretrained(tmp_path / "plain")
+        expected = reference.generate(tokens, max_new_tokens=8, do_sample=False)[0, tokens.shape[1] :]
         assert runner.tokenizer is not None
         assert answer.text == runner.tokenizer.decode(expected, skip_special_tokens=True)
         with pytest.raises(UsageError, match="refuses"):
