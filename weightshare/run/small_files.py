@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weightshare.content.self_description import named_kernel
 from weightshare.errors import UnsupportedModelError
 from weightshare.load.proven import read_proven
 
@@ -31,7 +32,6 @@ _WANTED = re.compile(
     r"|chat_template[\w.-]*\.jinja|additional_chat_templates/[\w.-]+\.jinja"
     r"|vocab[\w.-]*\.txt|merges\.txt|[\w.-]+\.(model|model\.v\d+\w*|spm|tiktoken|bpe)|tekken\.json"
 )
-_KERNELS = re.compile(r"_?(attn|experts)_implementation")
 
 
 def is_wanted(path: str) -> bool:
@@ -86,7 +86,7 @@ def read_config(target: Path, release: str) -> dict[str, object]:
             hint="Release.state_dict gives its tensors without a model around them.",
             architecture="",
         )
-    if kernel := _kernel(config):
+    if kernel := named_kernel(config):
         raise UnsupportedModelError(
             f"{release}: {CONFIG} asks for code from the network, the kernel {kernel!r}.",
             hint="Only code that is installed here is run. Ask the publisher for a release without it.",
@@ -94,22 +94,6 @@ def read_config(target: Path, release: str) -> dict[str, object]:
             kernel=kernel,
         )
     return config
-
-
-def _kernel(value: object) -> str:
-    """The kernel repository that a config names anywhere: transformers would download and run it."""
-    if isinstance(value, list):
-        return next((found for item in value if (found := _kernel(item))), "")
-    if not isinstance(value, dict):
-        return ""
-    for key, item in value.items():
-        if _KERNELS.fullmatch(str(key)):
-            named = list(item.values()) if isinstance(item, dict) else [item]
-            if found := next((text for text in named if isinstance(text, str) and "/" in text), ""):
-                return found
-        if found := _kernel(item):
-            return found
-    return ""
 
 
 def _without_paths(data: bytes) -> bytes:
