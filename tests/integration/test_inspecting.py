@@ -1,4 +1,4 @@
-"""What `inspect` shows of a release before it is fetched: code that it names, its chat template, where it is lacking."""
+"""What `inspect` shows of a release before it is fetched: code that it names, its chat template, what it lacks."""
 
 from __future__ import annotations
 
@@ -99,3 +99,12 @@ def test_a_reader_sees_code_marked_and_a_template_behind_a_bar(published: Publis
     assert whole.count("{# long #}") == 40
     assert "\x1b" not in whole
     assert all(line.startswith("  ") for line in whole.splitlines())
+
+
+def test_what_it_lacks_to_be_run_is_said(published: Published) -> None:
+    seen = result(published.home, "inspect", "acme/m7b")
+    assert seen["layout"]["kind"] == "huggingface"
+    assert seen["layout"]["lacks"] == ["a tokenizer, to read prompts with"]
+    assert "it lacks a tokenizer" in seen["hindrances"][0]
+    shown = ok(published.home, "inspect", "acme/m7b")
+    assert "to run it: It is a transformers model; to be run it lacks a tokenizer" in shown

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.describing import described_here, described_there
+from weightshare.api.forecasting import forecast
 from weightshare.api.offering import links_of, locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.sources import resolve
@@ -159,6 +160,7 @@ def _inspected(
     elif examined.problem is not None:
         warnings.insert(0, examined.problem.message)
     weights = manifest.weights
+    expected = forecast([entry.path for entry in manifest.files])
     return Inspected(
         release=manifest.release,
         publisher=examined.fingerprint,
@@ -193,6 +195,8 @@ def _inspected(
         bytes=manifest.size,
         tensors=tensors,
         says=says,
+        layout=expected.layout,
+        hindrances=expected.notes(),
         warnings=tuple(warnings),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -101,6 +102,7 @@ def _show(seen: Inspected, limit: int) -> None:
             ("licence", seen.license or "not stated"),
             ("source", seen.source),
             ("weights", _weights(seen)),
+            ("layout", seen.layout.what if seen.layout is not None else None),
             ("model", _model(seen)),
             ("code, never run", _code(seen)),
             ("torrent", f"{seen.torrent_name}, pieces of {format_size(seen.piece_length)}"),
@@ -109,6 +111,9 @@ def _show(seen: Inspected, limit: int) -> None:
             ("files", f"{len(seen.files):,}, {format_size(seen.bytes)}"),
         ]
     )
+    for hindrance in seen.hindrances:
+        for line in textwrap.wrap(output.clean(f"to run it: {hindrance}"), output.WIDTH - 4):
+            output.say(f"  {line}")
     output.say()
     output.table(
         [(format_size(file.size), file.path + _mark(file.note)) for file in seen.files[:limit]],

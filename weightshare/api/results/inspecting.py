@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from weightshare.content.self_description import SelfDescription
+    from weightshare.load.layouts import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Inspected:
     """What a manifest says. `trusted` says whether the signer is a publisher this user knows.
 
     `says` is what the release's small files say of the model, from proven bytes; None where they were not to be had.
+    `layout` is what the file names say of how it is laid out, and `hindrances` what stands in the way of `run`.
     """
 
     release: str
@@ -62,6 +64,8 @@ class Inspected:
     warnings: tuple[str, ...] = ()
     team: str | None = None
     says: SelfDescription | None = None
+    layout: Layout | None = None
+    hindrances: tuple[str, ...] = ()
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -108,6 +112,16 @@ class Inspected:
                 {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "file": tensor.file}
                 for tensor in self.tensors
             ],
+            "layout": None
+            if self.layout is None
+            else {
+                "kind": self.layout.kind,
+                "weights": list(self.layout.weights),
+                "pickles": self.layout.pickles,
+                "lacks": list(self.layout.lacks),
+                "extra": self.layout.extra or None,
+            },
+            "hindrances": list(self.hindrances),
             "code": list(self.code),
             "model": None if self.says is None else _model(self.says),
             "chat_templates": [
