@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jinja2.exceptions import TemplateError
 from transformers import StoppingCriteria, TextStreamer
 
-from weightshare.errors import UnsupportedModelError, UsageError
+from weightshare.errors import UsageError
 from weightshare.run.quiet import quiet
 from weightshare.run.sampling import Sampling
+from weightshare.run.templating import render
 
 Message = Mapping[str, str]
 """One turn of a chat: `role` (`system`, `user`, `assistant`) and `content`."""
@@ -65,7 +65,8 @@ def encode(tokenizer: Any, prompt: str | Sequence[Message], *, system: str | Non
         )
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
-        inputs = _templated(tokenizer, messages)
+        # The template has written the special tokens too.
+        inputs = tokenizer(render(tokenizer, messages), add_special_tokens=False, return_tensors="pt")
     elif isinstance(prompt, str) and system is None:
         inputs = tokenizer(prompt, return_tensors="pt")
     else:
@@ -77,27 +78,6 @@ def encode(tokenizer: Any, prompt: str | Sequence[Message], *, system: str | Non
     if not tokens.shape[-1]:
         raise UsageError("The prompt is empty.", hint="Give the model something to continue.")
     return tokens
-
-
-def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> Any:
-    try:
-        return tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-    except TemplateError as error:
-        reason = " ".join(str(error).split())
-        # transformers gives templates `raise_exception`, which raises this very class and none of those below it.
-        if type(error) is not TemplateError:
-            raise UnsupportedModelError(
-                f"The release's chat template cannot be used: {reason}.",
-                hint="The publisher must mend it; in Python, text of your own making needs no template.",
-                architecture="",
-            ) from error
-        system = messages[0]["role"] == "system"
-        raise UsageError(
-            f"The release's chat template refuses these messages: {reason}.",
-            hint="Leave the system message out." if system else "Its model card says what it takes.",
-        ) from error
 
 
 def generate(
