@@ -26,6 +26,15 @@ CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
+MAX_PARTS = 4096
+"""Most layers or experts that a config may ask for; the largest models have some hundred."""
+
+MAX_LABELS = 1_000_000
+"""Most labels."""
+
+_COUNTS = re.compile(
+    r"((num|n)_\w*(layer|block|expert|stage)s?|\w+_layers|layers|depths?)|(?P<labels>num_labels)"
+)
 _WANTED = re.compile(
     r"(config|generation_config|tokenizer[\w.-]*|special_tokens_map|added_tokens|chat_template[\w.-]*|vocab[\w.-]*)"
     r"\.json"
@@ -93,7 +102,34 @@ def read_config(target: Path, release: str) -> dict[str, object]:
             architecture="",
             kernel=kernel,
         )
+    if found := _too_many(config):
+        raise UnsupportedModelError(
+            f"{release}: {CONFIG} says {found[0]} = {found[1]}, and no model has more than {found[2]}.",
+            hint="A program that believed it would fill the memory. Ask the publisher for a sound release.",
+            architecture="",
+        )
     return config
+
+
+def _too_many(config: dict[str, object]) -> tuple[str, int, int] | None:
+    """A number of parts beyond reason: name, number and limit. Modules are made for each before a weight is read."""
+    level: list[object] = [config]
+    while level:
+        deeper: list[object] = []
+        for value in level:
+            if isinstance(value, list):
+                deeper += value
+            elif isinstance(value, dict):
+                for key, item in value.items():
+                    if not (kind := _COUNTS.fullmatch(str(key))):
+                        continue
+                    limit = MAX_LABELS if kind["labels"] else MAX_PARTS
+                    numbers = [n for n in (item if isinstance(item, list) else [item]) if isinstance(n, int)]
+                    if numbers and max(numbers) > limit:
+                        return str(key), max(numbers), limit
+                deeper += value.values()
+        level = deeper
+    return None
 
 
 def _without_paths(data: bytes) -> bytes:
