@@ -1,20 +1,24 @@
-"""`inspect`: what a release says of itself, with nothing heavier than the manifest brought over.
+"""`inspect`: what a release says of itself, with nothing heavier than the manifest and its configurations brought over.
 
 The signature is checked either way; whether the signer is somebody this user knows is said, not demanded, since finding
-out is what `inspect` is for.
+out is what `inspect` is for. Configurations and chat templates are read only where the signature holds, and proven.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
-from weightshare.api.offering import locate_envelope
+from weightshare.api.describing import described_here, described_there
+from weightshare.api.forecasting import forecast
+from weightshare.api.offering import links_of, locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
-from weightshare.api.sources import Target, resolve
+from weightshare.api.sources import resolve
 from weightshare.content.safetensors_header import read_header
+from weightshare.content.self_description import SelfDescription
 from weightshare.content.store import Home, Store
 from weightshare.errors import (
     ReleaseNotFoundError,
@@ -23,7 +27,6 @@ from weightshare.errors import (
     WeightshareError,
 )
 from weightshare.manifest.kinds import is_code, is_pickle
-from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import Manifest
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
@@ -68,20 +71,56 @@ def inspect(
     text = source.strip()
     local = _local_envelope(home, text)
     if local is not None:
-        envelope, folder, hashes = local
-        return _inspected(gate.examine(envelope, known), hashes, folder)
+        examined = gate.examine(local.envelope, known)
+        tensors, warnings = _tensors(examined.manifest, local.folder)
+        says = None
+        if local.folder is not None and _stands(examined):
+            says, notes = described_here(examined.manifest, local.folder, local.locations)
+            warnings = [*notes, *warnings]
+        return _inspected(examined, local.hashes, tensors, says, warnings)
     target = resolve(text, Network(network))
-    with Session(network=Network(network), port=port, dht_nodes=dht_nodes) as session:
-        info, envelope = _from_swarm(target, home, session, peers, timeout, observe)
-    examined = gate.examine(envelope, known, expect_publisher=target.magnet.publisher)
-    gate.match(info, examined)
-    return _inspected(examined, (info.v2_hash.hex(), info.v1_hash.hex() if info.v1_hash else None), None)
+    with (
+        Session(network=Network(network), port=port, dht_nodes=dht_nodes) as session,
+        home.scratch() as scratch,
+    ):
+        transfer = begin(
+            session,
+            target,
+            scratch,
+            peers,
+            machine=Machine(timeout, time.monotonic()),
+            observe=observe,
+        )
+        info, envelope = before_the_gate(transfer, target, scratch, peers)
+        examined = gate.examine(envelope, known, expect_publisher=target.magnet.publisher)
+        gate.match(info, examined)
+        says, warnings = None, []
+        if _stands(examined):
+            says, warnings = described_there(transfer, info, examined.manifest, scratch)
+        session.remove(transfer.torrent)
+    hashes = (info.v2_hash.hex(), info.v1_hash.hex() if info.v1_hash else None)
+    return _inspected(examined, hashes, (), says, warnings)
+
+
+def _stands(examined: Examined) -> bool:
+    """Whether the signature is one that this user may come to believe: it holds, and nobody known disowns it."""
+    return examined.problem is None or isinstance(examined.problem, UnknownPublisherError)
 
 
 _Hashes = tuple[str | None, str | None]
 
 
-def _local_envelope(home: Home, source: str) -> tuple[bytes, Path | None, _Hashes] | None:
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """A manifest on this disk, and what lies with it."""
+
+    envelope: bytes
+    folder: Path | None = None
+    hashes: _Hashes = (None, None)
+    locations: Mapping[str, Path] = field(default_factory=dict)
+
+
+def _local_envelope(home: Home, source: str) -> _Local | None:
     """The manifest that is meant, if it is on this disk."""
     path = Path(source).expanduser()
     if source.startswith(("magnet:", "http://", "https://")):
@@ -90,40 +129,30 @@ def _local_envelope(home: Home, source: str) -> tuple[bytes, Path | None, _Hashe
         with path.open("rb") as file:
             if file.read(1) != b"{":
                 return None
-        return path.read_bytes(), None, (None, None)
+        return _Local(path.read_bytes())
+    store = Store(home)
     try:
-        envelope, folder, record = locate_envelope(Store(home), source)
+        envelope, folder, record = locate_envelope(store, source)
     except ReleaseNotFoundError:
         if _looks_like_hash(source):
             return None
         raise
     hashes: _Hashes = (record.info_hash_v2, record.info_hash_v1) if record else (None, None)
-    return envelope, folder, hashes
+    return _Local(envelope, folder, hashes, links_of(store, record))
 
 
 def _looks_like_hash(text: str) -> bool:
     return len(text) in (40, 64, 68) and all(char in "0123456789abcdef" for char in text.lower())
 
 
-def _from_swarm(
-    target: Target,
-    home: Home,
-    session: Session,
-    peers: Sequence[Peer],
-    timeout: float,
-    observe: Observer,
-) -> tuple[Info, bytes]:
-    with home.scratch() as scratch:
-        machine = Machine(timeout, time.monotonic())
-        transfer = begin(session, target, scratch, peers, machine=machine, observe=observe)
-        info, envelope = before_the_gate(transfer, target, scratch, peers)
-        session.remove(transfer.torrent)
-        return info, envelope
-
-
-def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Inspected:
+def _inspected(
+    examined: Examined,
+    hashes: _Hashes,
+    tensors: tuple[InspectedTensor, ...],
+    says: SelfDescription | None,
+    warnings: list[str],
+) -> Inspected:
     manifest = examined.manifest
-    tensors, warnings = _tensors(manifest, folder)
     if isinstance(examined.problem, UnknownPublisherError):
         warnings.insert(
             0, "the publisher is not one you know: the signature holds, but anybody can make a key"
@@ -131,6 +160,7 @@ def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Insp
     elif examined.problem is not None:
         warnings.insert(0, examined.problem.message)
     weights = manifest.weights
+    expected = forecast([entry.path for entry in manifest.files])
     return Inspected(
         release=manifest.release,
         publisher=examined.fingerprint,
@@ -164,6 +194,9 @@ def _inspected(examined: Examined, hashes: _Hashes, folder: Path | None) -> Insp
         ),
         bytes=manifest.size,
         tensors=tensors,
+        says=says,
+        layout=expected.layout,
+        hindrances=expected.notes(),
         warnings=tuple(warnings),
     )
 

@@ -68,7 +68,7 @@ def locate(store: Store, trustee: Trustee, release: str) -> Located:
     verified = decision.verified
     gate.check_revoked(verified, trustee.releases_of(store, verified.fingerprint))
     trustee.remember(decision)
-    return Located(verified, folder, _layers(store, record), record, _links(store, record))
+    return Located(verified, folder, _layers(store, record), record, links_of(store, record))
 
 
 def locate_envelope(store: Store, release: str) -> tuple[bytes, Path, Record | None]:
@@ -269,7 +269,7 @@ def _manifest_file(store: Store, located: Located, record: Record) -> Path:
     return store.folder(record) / MANIFEST_NAME
 
 
-def _links(store: Store, record: Record | None) -> dict[str, Path]:
+def links_of(store: Store, record: Record | None) -> dict[str, Path]:
     """The links that were followed when the folder was published, as far as they still lead to the same files."""
     links: dict[str, Path] = {}
     if record is None or record.kind != "published":

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-from jinja2.exceptions import TemplateError
 from transformers import StoppingCriteria, TextStreamer
 
-from weightshare.errors import UnsupportedModelError, UsageError
+from weightshare.errors import DeviceError, LoadError, UsageError
 from weightshare.run.quiet import quiet
 from weightshare.run.sampling import Sampling
+from weightshare.run.templating import by_mistral_common, mistral_tokens, render
 
 Message = Mapping[str, str]
 """One turn of a chat: `role` (`system`, `user`, `assistant`) and `content`."""
@@ -22,6 +22,8 @@ Message = Mapping[str, str]
 Finish = Literal["stop", "length", "interrupted"]
 
 MAX_NEW_TOKENS = 256
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ def encode(tokenizer: Any, prompt: str | Sequence[Message], *, system: str | Non
         )
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
-        inputs = _templated(tokenizer, messages)
+        if by_mistral_common(tokenizer):
+            inputs = mistral_tokens(tokenizer, messages)
+        else:  # the template has written the special tokens too
+            inputs = tokenizer(render(tokenizer, messages), add_special_tokens=False, return_tensors="pt")
     elif isinstance(prompt, str) and system is None:
         inputs = tokenizer(prompt, return_tensors="pt")
     else:
@@ -77,35 +82,6 @@ def encode(tokenizer: Any, prompt: str | Sequence[Message], *, system: str | Non
     if not tokens.shape[-1]:
         raise UsageError("The prompt is empty.", hint="Give the model something to continue.")
     return tokens
-
-
-def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> Any:
-    try:
-        return tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-    except TemplateError as error:
-        reason = " ".join(str(error).split())
-        # transformers gives templates `raise_exception`, which raises this very class and none of those below it.
-        if type(error) is not TemplateError:
-            raise UnsupportedModelError(
-                f"The release's chat template cannot be used: {reason}.",
-                hint="The publisher must mend it; in Python, text of your own making needs no template.",
-                architecture="",
-            ) from error
-        system = messages[0]["role"] == "system"
-        raise UsageError(
-            f"The release's chat template refuses these messages: {reason}.",
-            hint="Leave the system message out." if system else "Its model card says what it takes.",
-        ) from error
-    except Exception as error:
-        if "mistral_common" not in type(tokenizer).__module__:
-            raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(
-            f"The release's chat format refuses these messages: {reason.rstrip('.')}.",
-            hint="A chat begins with a user's message or a system message, and they take turns.",
-        ) from error
 
 
 def generate(
@@ -134,6 +110,8 @@ def generate(
     Raises:
         UsageError: arguments that mean nothing, or a prompt longer than the model can take.
         UnsupportedModelError: the release's chat template cannot be used.
+        LoadError: transformers fails on what the release's configuration says.
+        DeviceError: the device is too small for the answer.
     """
     sampling = sampling or Sampling()
     sampling.check()
@@ -151,8 +129,9 @@ def generate(
                 hint=f"Shorten the {what}.",
             )
         max_new_tokens = min(max_new_tokens, limit - prompt_tokens)
-    streamer = _Streamer(tokenizer, on_text) if on_text else None
-    stopping = _Enough(enough) if enough else None
+    caller = _Caller()
+    streamer = _Streamer(tokenizer, caller.guarded(on_text)) if on_text else None
+    stopping = _Enough(caller.guarded(enough)) if enough else None
     pad = model.generation_config.pad_token_id
     devices = [model.device] if model.device.type == "cuda" else []
     # The caller's dice are left as they lie.
@@ -161,15 +140,31 @@ def generate(
     with quiet(), torch.inference_mode(), dice:
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
-        output = model.generate(
-            tokens,
-            attention_mask=torch.ones_like(tokens),
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id if pad is None else pad,
-            streamer=streamer,
-            stopping_criteria=[stopping] if stopping else None,
-            **sampling.options(),
-        )
+        try:
+            output = model.generate(
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id if pad is None else pad,
+                streamer=streamer,
+                stopping_criteria=[stopping] if stopping else None,
+                **sampling.options(),
+            )
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{model.device} has no room for an answer of {max_new_tokens} tokens.",
+                hint="Ask for fewer with `--max-new-tokens`, or use `--device cpu`.",
+                device=str(model.device),
+            ) from error
+        except Exception as error:  # whatever a config or a generation config can make transformers raise
+            if error is caller.failure:
+                raise
+            reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+            raise LoadError(
+                f"The model cannot answer: {reason[:300]}.",
+                hint="Its configuration may contradict its weights, or need another version of transformers.",
+                architecture=type(model).__name__,
+            ) from error
     seconds = time.monotonic() - started
     new = output[0] if model.config.is_encoder_decoder else output[0, prompt_tokens:]
     text = tokenizer.decode(new, skip_special_tokens=True)
@@ -186,6 +181,25 @@ def _ends(model: Any) -> set[int]:
     """The tokens that end an answer."""
     ends = model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, (list, tuple)) else {ends} if isinstance(ends, int) else set()
+
+
+class _Caller:
+    """Tells what the caller's own functions raised from what transformers did."""
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+
+    def guarded(self, function: Callable[..., _T]) -> Callable[..., _T]:
+        """The function, its failure remembered."""
+
+        def call(*given: object) -> _T:
+            try:
+                return function(*given)
+            except BaseException as error:
+                self.failure = error
+                raise
+
+        return call
 
 
 class _Enough(StoppingCriteria):  # type: ignore[misc]

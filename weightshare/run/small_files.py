@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weightshare.content.self_description import named_kernel
 from weightshare.errors import UnsupportedModelError
 from weightshare.load.proven import read_proven
 
@@ -25,13 +26,21 @@ CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
+MAX_PARTS = 4096
+"""Most layers or experts that a config may ask for; the largest models have some hundred."""
+
+MAX_LABELS = 1_000_000
+"""Most labels."""
+
+_COUNTS = re.compile(
+    r"((num|n)_\w*(layer|block|expert|stage)s?|\w+_layers|layers|depths?)|(?P<labels>num_labels)"
+)
 _WANTED = re.compile(
     r"(config|generation_config|tokenizer[\w.-]*|special_tokens_map|added_tokens|chat_template[\w.-]*|vocab[\w.-]*)"
     r"\.json"
     r"|chat_template[\w.-]*\.jinja|additional_chat_templates/[\w.-]+\.jinja"
     r"|vocab[\w.-]*\.txt|merges\.txt|[\w.-]+\.(model|model\.v\d+\w*|spm|tiktoken|bpe)|tekken\.json"
 )
-_KERNELS = re.compile(r"_?(attn|experts)_implementation")
 
 
 def is_wanted(path: str) -> bool:
@@ -86,30 +95,41 @@ def read_config(target: Path, release: str) -> dict[str, object]:
             hint="Release.state_dict gives its tensors without a model around them.",
             architecture="",
         )
-    if kernel := _kernel(config):
+    if kernel := named_kernel(config):
         raise UnsupportedModelError(
             f"{release}: {CONFIG} asks for code from the network, the kernel {kernel!r}.",
             hint="Only code that is installed here is run. Ask the publisher for a release without it.",
             architecture="",
             kernel=kernel,
         )
+    if found := _too_many(config):
+        raise UnsupportedModelError(
+            f"{release}: {CONFIG} says {found[0]} = {found[1]}, and no model has more than {found[2]}.",
+            hint="A program that believed it would fill the memory. Ask the publisher for a sound release.",
+            architecture="",
+        )
     return config
 
 
-def _kernel(value: object) -> str:
-    """The kernel repository that a config names anywhere: transformers would download and run it."""
-    if isinstance(value, list):
-        return next((found for item in value if (found := _kernel(item))), "")
-    if not isinstance(value, dict):
-        return ""
-    for key, item in value.items():
-        if _KERNELS.fullmatch(str(key)):
-            named = list(item.values()) if isinstance(item, dict) else [item]
-            if found := next((text for text in named if isinstance(text, str) and "/" in text), ""):
-                return found
-        if found := _kernel(item):
-            return found
-    return ""
+def _too_many(config: dict[str, object]) -> tuple[str, int, int] | None:
+    """A number of parts beyond reason: name, number and limit. Modules are made for each before a weight is read."""
+    level: list[object] = [config]
+    while level:
+        deeper: list[object] = []
+        for value in level:
+            if isinstance(value, list):
+                deeper += value
+            elif isinstance(value, dict):
+                for key, item in value.items():
+                    if not (kind := _COUNTS.fullmatch(str(key))):
+                        continue
+                    limit = MAX_LABELS if kind["labels"] else MAX_PARTS
+                    numbers = [n for n in (item if isinstance(item, list) else [item]) if isinstance(n, int)]
+                    if numbers and max(numbers) > limit:
+                        return str(key), max(numbers), limit
+                deeper += value.values()
+        level = deeper
+    return None
 
 
 def _without_paths(data: bytes) -> bytes:

@@ -116,9 +116,25 @@ class Transfer:
         """
         self.machine.enter(State.GATING, self.clock())
         same_files(info, self.torrent)
-        span = next(span for span in PieceMap(info).spans if span.file.path == MANIFEST_NAME)
-        self.torrent.want({span.position})
-        wanted = set(span.pieces)
+        return self.few(info, [MANIFEST_NAME], folder)[MANIFEST_NAME]
+
+    def few(self, info: Info, paths: Collection[str], folder: Path) -> dict[str, bytes]:
+        """Fetch these small files whole, and no others, into `folder`; returns their bytes as read from there.
+
+        The swarm's check is all that was done to them: whoever uses them has to prove them.
+
+        Args:
+            info: the torrent.
+            paths: files that are not empty.
+            folder: where the torrent was added to.
+
+        Raises:
+            NoPeersError, StalledError: they did not come in time.
+        """
+        spans = [span for span in PieceMap(info).spans if span.file.path in set(paths)]
+        here = {piece for piece, have in enumerate(self.torrent.pieces()) if have}
+        self.torrent.want({span.position for span in spans})
+        wanted = {piece for span in spans for piece in span.pieces} - here
         while wanted:
             for event in self.events():
                 if isinstance(event, PieceFinished):
@@ -127,7 +143,7 @@ class Transfer:
                 status = self.torrent.status()
                 self.look(done=status.done, total=status.wanted)
         self._flushed()
-        return (folder / info.name / MANIFEST_NAME).read_bytes()
+        return {span.file.path: (folder / info.name / span.file.path).read_bytes() for span in spans}
 
     # ---- after the gate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 30
 """Rows of a list that are shown without `--all`."""
 
+TEMPLATE_LINES = 12
+"""Lines of a chat template that are shown without `--chat-template`."""
+
 
 @click.command(
     "inspect",
@@ -26,11 +30,19 @@ SHOWN = 30
     examples=[
         ("look before you fetch", "weightshare inspect 'magnet:?xt=urn:btmh:1220…'"),
         ("every file and tensor of a release here", "weightshare inspect acme/m7b --all"),
+        ("the chat template, whole", "weightshare inspect acme/m7b --chat-template"),
         ("digests for a script", "weightshare inspect acme/m7b --json"),
     ],
 )
 @click.argument("source")
 @click.option("--all", "everything", cls=options.Option, is_flag=True, help="List every file and tensor.")
+@click.option(
+    "--chat-template",
+    "template",
+    cls=options.Option,
+    is_flag=True,
+    help="Show the chat templates, whole, and nothing else.",
+)
 @options.network
 @options.peers
 @options.dht_nodes
@@ -42,14 +54,16 @@ def command(
     settings: Settings,
     source: str,
     everything: bool,
+    template: bool,
     network: str,
     peers: tuple[tuple[str, int], ...],
     dht_nodes: tuple[tuple[str, int], ...],
     port: int | None,
     timeout: float,
 ) -> None:
-    """Show what SOURCE holds and who signed it. From a magnet link the manifest alone is fetched.
+    """Show what SOURCE holds and who signed it, what code it names, and its chat template.
 
+    From a link the manifest is fetched, and the configuration files and templates, a few KiB; nothing is run.
     SOURCE is what fetch takes, or a release or folder on this machine, whose tensors are listed too. An
     unknown publisher is no error here; it is said so.
     """
@@ -70,6 +84,9 @@ def command(
         output.say_json(seen.to_json())
         return
     output.warn(seen.warnings)
+    if template:
+        _show_templates(seen, None)
+        return
     _show(seen, len(seen.files) + len(seen.tensors) if everything else SHOWN)
 
 
@@ -85,18 +102,21 @@ def _show(seen: Inspected, limit: int) -> None:
             ("licence", seen.license or "not stated"),
             ("source", seen.source),
             ("weights", _weights(seen)),
+            ("layout", seen.layout.what if seen.layout is not None else None),
+            ("model", _model(seen)),
+            ("code, never run", _code(seen)),
             ("torrent", f"{seen.torrent_name}, pieces of {format_size(seen.piece_length)}"),
             ("info-hash v2", seen.info_hash_v2),
             ("info-hash v1", seen.info_hash_v1),
             ("files", f"{len(seen.files):,}, {format_size(seen.bytes)}"),
         ]
     )
+    for hindrance in seen.hindrances:
+        for line in textwrap.wrap(output.clean(f"to run it: {hindrance}"), output.WIDTH - 4):
+            output.say(f"  {line}")
     output.say()
     output.table(
-        [
-            (format_size(file.size), file.path + (f"  [{file.note}]" if file.note else ""))
-            for file in seen.files[:limit]
-        ],
+        [(format_size(file.size), file.path + _mark(file.note)) for file in seen.files[:limit]],
         right=(0,),
         indent="  ",
     )
@@ -111,6 +131,51 @@ def _show(seen: Inspected, limit: int) -> None:
             indent="  ",
         )
         _rest(len(seen.tensors) - limit, "tensor")
+    if seen.says is not None and seen.says.templates:
+        output.say()
+        _show_templates(seen, TEMPLATE_LINES)
+
+
+def _show_templates(seen: Inspected, limit: int | None) -> None:
+    """Chat templates behind a bar, so that none of their lines passes for one of ours."""
+    templates = seen.says.templates if seen.says is not None else ()
+    if not templates:
+        output.note(f"{seen.release} has no chat template among the files that were looked at.")
+    for template in templates:
+        output.say(f"  chat template {template.name}, from {template.path}")
+        lines = [part for line in template.text.splitlines() for part in _folded(line)]
+        for line in lines[:limit]:
+            output.say(f"  | {line}".rstrip())
+        if limit is not None and len(lines) > limit:
+            output.say(f"  … and {output.count(len(lines) - limit, 'line')} more; --chat-template shows all")
+
+
+def _folded(line: str) -> list[str]:
+    step = output.WIDTH - 4
+    shown = output.clean(line)
+    return [shown[start : start + step] for start in range(0, len(shown), step)] or [""]
+
+
+def _mark(note: str) -> str:
+    return {"": "", "code": "  [code, never run]"}.get(note, f"  [{note}]")
+
+
+def _model(seen: Inspected) -> str | None:
+    if seen.says is None:
+        return None
+    parts = [
+        *seen.says.architectures[:1],
+        *([f"type {seen.says.model_type}"] if seen.says.model_type else []),
+    ]
+    return ", ".join(parts) or None
+
+
+def _code(seen: Inspected) -> str | None:
+    """What the release would have others run."""
+    parts = list(dict.fromkeys(code.where for code in seen.says.code)) if seen.says is not None else []
+    parts += seen.code
+    shown = ", ".join(parts[:4])
+    return shown + (f" and {len(parts) - 4} more" if len(parts) > 4 else "") or None
 
 
 def _signer(seen: Inspected) -> str:

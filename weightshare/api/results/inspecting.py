@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weightshare.content.self_description import SelfDescription
+    from weightshare.load.layouts import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class InspectedFile:
 
 @dataclass(frozen=True, slots=True)
 class InspectedTensor:
-    """A tensor as its proven safetensors header describes it; only known where the shard is on this disk."""
+    """A tensor as the header of its file describes it."""
 
     name: str
     dtype: str
@@ -29,7 +34,11 @@ class InspectedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What a manifest says. `trusted` says whether the signer is a publisher this user knows."""
+    """What a manifest says. `trusted` says whether the signer is a publisher this user knows.
+
+    `says` is what the release's small files say of the model, from proven bytes; None where they were not to be had.
+    `layout` is what the file names say of how it is laid out, and `hindrances` what stands in the way of `run`.
+    """
 
     release: str
     publisher: str
@@ -54,6 +63,14 @@ class Inspected:
     tensors: tuple[InspectedTensor, ...] = ()
     warnings: tuple[str, ...] = ()
     team: str | None = None
+    says: SelfDescription | None = None
+    layout: Layout | None = None
+    hindrances: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The files that are programs, by their names; carried and never run."""
+        return tuple(file.path for file in self.files if file.note == "code")
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -95,5 +112,31 @@ class Inspected:
                 {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "file": tensor.file}
                 for tensor in self.tensors
             ],
+            "layout": None
+            if self.layout is None
+            else {
+                "kind": self.layout.kind,
+                "weights": list(self.layout.weights),
+                "pickles": self.layout.pickles,
+                "lacks": list(self.layout.lacks),
+                "extra": self.layout.extra or None,
+            },
+            "hindrances": list(self.hindrances),
+            "code": list(self.code),
+            "model": None if self.says is None else _model(self.says),
+            "chat_templates": [
+                {"name": template.name, "file": template.path, "text": template.text}
+                for template in (self.says.templates if self.says else ())
+            ],
             "warnings": list(self.warnings),
         }
+
+
+def _model(says: SelfDescription) -> dict[str, object]:
+    return {
+        "architectures": list(says.architectures),
+        "model_type": says.model_type or None,
+        "auto_map": [{"what": code.what, "code": code.where, "file": code.path} for code in says.code],
+        "kernel": says.kernel or None,
+        "read": list(says.read),
+    }
