@@ -80,7 +80,8 @@ def serve(
     config = uvicorn.Config(
         app,
         log_config=None,  # its own would put requests on stdout
-        log_level="info" if verbose else "error",
+        # An answer that is cut off at the end is a stack of frames to it; errors are answers of ours.
+        log_level="info" if verbose else "critical",
         access_log=verbose,
         timeout_graceful_shutdown=_GRACE,
         server_header=False,

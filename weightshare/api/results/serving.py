@@ -49,11 +49,16 @@ class Serving:
             "release": self.release,
             "publisher": self.publisher,
             "device": self.device,
-            "load": {
-                "bytes": self.load_bytes,
-                "seconds": round(self.load_seconds, 3),
-                "verified": True,
-                "mode": self.load_mode,
-            },
+            "load": self._load(),
             "warnings": list(self.warnings),
+        }
+
+    def _load(self) -> dict[str, object]:
+        if not self.load_mode:
+            return {"verified": True}
+        return {
+            "bytes": self.load_bytes,
+            "seconds": round(self.load_seconds, 3),
+            "verified": True,
+            "mode": self.load_mode,
         }
