@@ -97,7 +97,21 @@ def options(function: F) -> F:
         return function(*args, answering=Answering(**said), **kwargs)
 
     decorated: Any = collect
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *_LOADING)):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def loading_options(function: F) -> F:
+    """The options that say how a model is loaded, alone; the command is called with one `answering: Answering`."""
+
+    @functools.wraps(function)
+    def collect(*args: Any, **kwargs: Any) -> Any:
+        said = {name: kwargs.pop(name) for name in Answering().loading()}
+        return function(*args, answering=Answering(**said), **kwargs)
+
+    decorated: Any = collect
+    for option in reversed(_LOADING):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 
@@ -205,6 +219,8 @@ _OPTIONS = (
         metavar="R",
         help_text="Make tokens that were used less likely; 1: no penalty. Draws nothing by itself.",
     ),
+)
+_LOADING = (
     _option(
         "--dtype",
         type=click.Choice(["auto", "bf16", "fp16", "fp32"]),
