@@ -19,6 +19,7 @@ class Ran:
     load_seconds: float
     tokens: int
     tokens_per_second: float
+    finish: str = "stop"
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -37,5 +38,6 @@ class Ran:
             },
             "tokens": self.tokens,
             "tokens_per_second": round(self.tokens_per_second, 2),
+            "finish": self.finish,
             "warnings": list(self.warnings),
         }
