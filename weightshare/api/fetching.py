@@ -16,8 +16,8 @@ from typing import TypedDict, Unpack
 
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
-from weightshare.api.gating import Wish
 from weightshare.api.following import Follower
+from weightshare.api.gating import Wish
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
@@ -216,6 +216,20 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
         dht_nodes=how.get("dht_nodes", ()),
     ) as session:
         return job.preview(session)
+
+
+def already_here(source: str, directory: str | Path | None = None, **how: Unpack[How]) -> Fetched | None:
+    """The whole release, if an earlier fetch brought it and by its receipts nobody has touched it since.
+
+    Args:
+        source: as for `fetch`.
+        directory: as for `fetch`.
+        **how: as for `fetch`.
+
+    Raises:
+        TrustError: its publisher is not trusted.
+    """
+    return _job(source, directory, how, force=False).already_here(time.monotonic())
 
 
 def _job(source: str, directory: str | Path | None, how: How, *, force: bool) -> FetchJob:

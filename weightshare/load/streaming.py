@@ -8,8 +8,8 @@ anew; if it still differs, the load fails as every load does.
 Bytes go to memory of our own, and on a device through the slots of its loader: a file that is still written to can hold
 no read lease, so it is not mapped. A descriptor opened while a file was staged stays good when it gets its name.
 
-One thread does it, and it asks the holder for a few pieces at a time. On two cores it hashes alone, and leaves the other
-core to the network.
+One thread does it, and it asks the holder for a few pieces at a time. On two cores it hashes alone, and leaves the
+other core to the network.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class StreamingLoad:
         self._ready: deque[tuple[int, int]] = deque()  # shard and piece, to be read
         self._doubted: set[tuple[int, int]] = set()  # to be read once more
         self._tries: dict[tuple[int, int], int] = {}  # how often they were
+        self._all_ready = False
         self._done: set[int] = set()  # shards that are proven
 
     def run(self) -> LoadedState:
@@ -171,20 +172,12 @@ class StreamingLoad:
         shards = {entry.path: i for i, entry in enumerate(plan.shards)}
         meter = Meter(plan.size, self._observe)
         headers: dict[int, Header] = {}
-        ended = False
         while len(self._done) < len(proofs):
-            self._listen(wait=not self._ready)
-            for path in self._waiting.keys() & shards.keys():
-                self._ready.extend((shards[path], piece) for piece in self._waiting.pop(path))
-            if self._arrivals.ended is not None and not ended:
-                ended = True
-                self._ready.extend(
-                    (proof.shard, piece)
-                    for proof in proofs
-                    for piece in sorted(set(range(proof.pieces)) - proof.hashes.keys())
-                    if (proof.shard, piece) not in self._doubted
-                )
-            self._retry(proofs, files)
+            self._listen(wait=False)
+            self._line_up(proofs, shards, files)
+            if not self._ready:
+                self._listen(wait=True)
+                continue
             for proof in self._prove(holder, files, proofs, meter):
                 self._judge(proof)
             check(proofs, whole=False)
@@ -194,23 +187,33 @@ class StreamingLoad:
                     self._early(_tensors(holder, plan, [headers[i] for i in range(len(proofs))]))
         return [headers[i] for i in range(len(proofs))]
 
+    def _line_up(
+        self, proofs: Sequence[ShardProof], shards: Mapping[str, int], files: Sequence[OpenFile]
+    ) -> None:
+        """Find out which pieces can be read now, and have not been or are doubted."""
+        for path in self._waiting.keys() & shards.keys():
+            self._ready.extend((shards[path], piece) for piece in self._waiting.pop(path))
+        if self._arrivals.ended is not None and not self._all_ready:
+            self._all_ready = True  # should a word of the fetch have been lost
+            self._ready.extend((proof.shard, piece) for proof in proofs for piece in range(proof.pieces))
+        self._retry(proofs, files)
+
     def _prove(
         self, holder: Holder, files: Sequence[OpenFile], proofs: Sequence[ShardProof], meter: Meter
     ) -> list[ShardProof]:
         """Read and hash some of the pieces that are ready; the proofs that know more now."""
-        batch: list[Stretch] = []
+        left: dict[tuple[int, int], Stretch] = {}
         size = 0
         while self._ready and size < _AT_ONCE:
-            shard, piece = self._ready.popleft()
-            if piece in proofs[shard].hashes:
+            shard, piece = key = self._ready.popleft()
+            if piece in proofs[shard].hashes or key in left or key in self._doubted:
                 continue
             if files[shard].fd < 0:
                 self._open(files[shard])
-            batch.extend(proofs[shard].stretches(piece, piece + 1))
-            size += batch[-1].length
+            left[key] = next(proofs[shard].stretches(piece, piece + 1))
+            size += left[key].length
         seen: set[int] = set()
-        left = {(stretch.shard, stretch.first): stretch for stretch in batch}
-        groups = [batch]
+        groups = [list(left.values())] if left else []
         while groups:
             group = groups.pop()
             try:
@@ -286,11 +289,15 @@ class StreamingLoad:
     def _head(self, holder: Holder, proofs: Sequence[ShardProof], headers: dict[int, Header]) -> None:
         """Parse the headers whose pieces are proven by now."""
         for proof in proofs:
-            if proof.shard in headers or 0 not in proof.hashes or (
-                proof.layer is None and proof.shard not in self._done
+            if (
+                proof.shard in headers
+                or 0 not in proof.hashes
+                or (proof.layer is None and proof.shard not in self._done)
             ):
                 continue
             entry = proof.entry
             length = header_length(holder.prefix(proof.shard, LENGTH_SIZE), entry.size, entry.path)
             if all(piece in proof.hashes for piece in range(-(-length // proof.piece_length))):
-                headers[proof.shard] = parse_header(holder.prefix(proof.shard, length), entry.size, entry.path)
+                headers[proof.shard] = parse_header(
+                    holder.prefix(proof.shard, length), entry.size, entry.path
+                )

@@ -54,14 +54,21 @@ class EarlyModel:
         verified: the release's manifest, from the gate.
         arrivals: told by the fetch.
         locations: where each file lies while it is fetched.
+        dtype: as for `building.build`; with another than `auto` the model is built at the end.
 
     Attributes:
         shared: whether the model that was built early is the one that is handed out; None before that is known.
     """
 
     def __init__(
-        self, verified: VerifiedManifest, arrivals: Arrivals, locations: Mapping[str, Path]
+        self,
+        verified: VerifiedManifest,
+        arrivals: Arrivals,
+        locations: Mapping[str, Path],
+        *,
+        dtype: str = "auto",
     ) -> None:
+        self._dtype = dtype
         self._verified = verified
         self._arrivals = arrivals
         self._locations = locations
@@ -95,7 +102,8 @@ class EarlyModel:
         tensors = self._tensors.get()
         if tensors is None:
             raise Aborted
-        self._build_early(self._blueprint, tensors)
+        if self._dtype == "auto":
+            self._build_early(self._blueprint, tensors)
 
     def _read(self) -> Blueprint:
         """Wait for the small files, and make of them what can be made."""
@@ -144,15 +152,15 @@ class EarlyModel:
         try:
             if self._built is None or not self.shared:
                 self._built = None  # before its memory is needed for the other one
-                self._built = build(self._blueprint, state.tensors, state.device, self._verified.release)
+                self._built = build(
+                    self._blueprint, state.tensors, state.device, self._verified.release, dtype=self._dtype
+                )
         except BaseException:
             state.close()
             raise
         model, notes = self._built
         state.tensors = {}
-        return Runner(
-            self._verified.release, model, self._blueprint.tokenizer, state, (*state.notes, *notes)
-        )
+        return Runner(self._verified.release, model, self._blueprint.tokenizer, state, (*state.notes, *notes))
 
 
 def shares(model: Any, tensors: Mapping[str, torch.Tensor]) -> bool:

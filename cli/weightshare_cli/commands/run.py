@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare_cli import answering as answers
 from weightshare_cli import options
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
+from weightshare_cli.streaming import open_link
 
 if TYPE_CHECKING:
     from weightshare.api.running import OpenRunner
@@ -30,13 +30,17 @@ if TYPE_CHECKING:
             "weightshare run acme/m7b --seed 1 < prompt.txt",
         ),
         ("about a text from a pipe", "cat story.txt | weightshare run acme/m7b 'Sum this up.'"),
+        ("by a link: fetch it, and load it while it comes", "weightshare run 'magnet:?xt=…' 'Hello'"),
         ("a folder that holds a weightshare.json", "weightshare run ./m7b 'Hello' --device cpu"),
     ],
 )
-@click.argument("release", metavar="RELEASE|DIR")
+@click.argument("release", metavar="RELEASE|DIR|LINK")
 @click.argument("prompt", required=False)
 @answers.options
 @options.trust
+@options.network
+@options.peers
+@options.timeout
 @options.common
 @click.pass_obj
 def command(
@@ -45,24 +49,36 @@ def command(
     prompt: str | None,
     answering: Answering,
     trust: tuple[str, ...],
+    network: str,
+    peers: tuple[tuple[str, int], ...],
+    timeout: float,
 ) -> None:
     """Load RELEASE and answer PROMPT. Without one: a chat on a terminal, else the prompt is read from stdin.
 
     What comes on stdin beside a PROMPT goes before it. The likeliest token is taken each time, unless --seed,
     --temperature, --top-p or --top-k asks for a draw; what these leave open is as the release says.
 
+    A magnet link, a .torrent or its URL is fetched first unless it is here, as `weightshare fetch --run` does:
+    what has landed is loaded while the rest is on its way.
+
     Every byte that is used is proven against the signed manifest first, and no code from the release ever
     runs.
     """
-    if release.startswith(("magnet:", "http://", "https://")):
-        raise UsageError(
-            "`run` takes a release or folder on this machine, and this is a link.",
-            hint="Fetch it first: weightshare fetch LINK prints the folder to run.",
-        )
 
     def opened(observe: Observer) -> OpenRunner:
-        from weightshare.api.running import open_runner
+        from weightshare.api.running import is_link, open_runner
 
+        if is_link(release):
+            return open_link(
+                settings,
+                observe,
+                release,
+                answering,
+                trust=trust,
+                network=network,
+                peers=peers,
+                timeout=timeout,
+            )
         return open_runner(
             release, home=home_of(settings), trust=trust, observe=observe, **answering.loading()
         )
