@@ -88,7 +88,7 @@ class LinkedRelease(Release):
         vars(self).update(_source=source, _how=how, _found=None)  # a release is frozen
 
     @property
-    def located(self) -> Located:  # type: ignore[override]
+    def located(self) -> Located:
         """Where it is; the first time, it is fetched."""
         return self._found or self._arrived(fetch(self._source, **self._how))
 
