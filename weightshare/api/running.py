@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from weightshare.api.adapting import base_of
-from weightshare.api.fetching import fetch
+from weightshare.api.fetching import already_here
 from weightshare.api.offering import Located, locate
 from weightshare.api.repairing import Sources
 from weightshare.api.repairing import repair as mend
-from weightshare.api.results import Ran
+from weightshare.api.results import Fetched, Ran
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError
@@ -77,6 +78,11 @@ class Release:
     """A release on this disk whose manifest is verified. Its bytes are proven when they are loaded."""
 
     located: Located
+
+    @property
+    def here(self) -> bool:
+        """Whether its files are on this disk already."""
+        return True
 
     @property
     def verified(self) -> VerifiedManifest:
@@ -195,15 +201,24 @@ class Release:
 def _base(
     release: Release, named: str | Path | None, home: Home | None, trust: Sequence[str]
 ) -> Release | None:
+    if named is None and not release.here:
+        return None  # a model is loaded while it is fetched; to ask what it is would fetch it first
     home = home or Home.default()
     found = base_of(release.located, named, Store(home), Trustee(home, trust))
     return None if found is None else Release(found)
 
 
+def is_link(source: str) -> bool:
+    """Whether a source says where to get a release, and does not name one that is here."""
+    return source.startswith(_FROM_ELSEWHERE) or (Path(source).is_file() and not Path(source).is_dir())
+
+
 def open_release(
     source: str | Path, *, home: Home | None = None, trust: Sequence[str] = (), **fetching: Any
 ) -> Release:
-    """A release by name or folder, or by anything `fetch` takes: then it is fetched first unless it is here.
+    """A release by name or folder, or by anything `fetch` takes.
+
+    One that is not here is fetched when something of it is asked for, and its weights are loaded meanwhile.
 
     Args:
         source: a release, a folder, a magnet link, an info-hash, a `.torrent`.
@@ -216,8 +231,13 @@ def open_release(
     """
     home = home or Home.default()
     text = str(source)
-    if text.startswith(_FROM_ELSEWHERE) or (Path(text).is_file() and not Path(text).is_dir()):
-        text = str(fetch(text, home=home, trust=trust, **fetching).path)
+    if is_link(text):
+        here = already_here(text, home=home, trust=trust, **fetching)
+        if here is None:
+            from weightshare.api.streamed import LinkedRelease
+
+            return LinkedRelease(text, home, trust, fetching)
+        text = str(here.path)
     return Release(locate(Store(home), Trustee(home, trust), text))
 
 
@@ -304,9 +324,18 @@ class OpenRunner:
     def __enter__(self) -> OpenRunner:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
         self.model = self.tokenizer = None
         self._runner.close()
+
+    def complete(self) -> Fetched | None:
+        """Wait for what of the release is still to come; nothing is, where it was here before."""
+        return None
 
     def generate(
         self, prompt: str | Sequence[Message], *, system: str | None = None, **how: Unpack[Generating]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weightshare.api.results.fetching import Fetched
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What `run` answered."""
+    """What `run` answered; `fetch` is what came with it, where the release was fetched for it."""
 
     release: str
     publisher: str
@@ -22,9 +24,11 @@ class Ran:
     finish: str = "stop"
     repaired: int = 0
     warnings: tuple[str, ...] = ()
+    fetch: Fetched | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
+        fetch: dict[str, object] = {} if self.fetch is None else {"fetch": self.fetch.to_json()}
         return {
             "release": self.release,
             "publisher": self.publisher,
@@ -42,4 +46,5 @@ class Ran:
             "tokens_per_second": round(self.tokens_per_second, 2),
             "finish": self.finish,
             "warnings": list(self.warnings),
+            **fetch,
         }
