@@ -115,6 +115,7 @@ class Release:
             layers=self.located.layers,
             locations=self.located.locations,
             observe=observe,
+            receipts=self.located.receipts if how.get("trust_receipt", False) else None,
         )
 
 
@@ -213,6 +214,7 @@ class OpenRunner:
             device=state.device,
             load_mode=state.mode,
             load_bytes=state.bytes,
+            load_trusted=state.trusted_bytes,
             load_seconds=state.seconds,
             tokens=answer.tokens,
             tokens_per_second=answer.tokens_per_second,

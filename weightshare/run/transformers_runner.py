@@ -17,6 +17,7 @@ from weightshare.progress import Observer, ignore
 from weightshare.run.small_files import proven_folder, read_config
 
 if TYPE_CHECKING:
+    from weightshare.content.receipts import Receipt
     from weightshare.run.generation import Generation, Message
     from weightshare.trust.gate import VerifiedManifest
 
@@ -136,6 +137,7 @@ def load(
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> Runner:
     """Load a release into the transformers class that its config names.
 
@@ -152,6 +154,7 @@ def load(
         locations: as for `load.loader.state_dict`.
         workers: as for `load.loader.state_dict`.
         observe: told how many bytes of the weights are proven.
+        receipts: as for `load.loader.state_dict`. Config and tokenizer are hashed in any case.
 
     Raises:
         UnsupportedModelError: transformers does not know the architecture, or cannot use what the release
@@ -180,6 +183,7 @@ def load(
         locations=locations,
         workers=workers,
         observe=observe,
+        receipts=receipts,
     )
     try:
         model, notes = build(blueprint, state.tensors, state.device, release, dtype=dtype)

@@ -20,6 +20,7 @@ class Ran:
     tokens: int
     tokens_per_second: float
     finish: str = "stop"
+    load_trusted: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -33,7 +34,9 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": True,
+                "verified": not self.load_trusted,
+                "proven_bytes": self.load_bytes - self.load_trusted,
+                "trusted_bytes": self.load_trusted,
                 "mode": self.load_mode,
             },
             "tokens": self.tokens,
