@@ -17,8 +17,8 @@ import click
 from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_size
-from weightshare_cli import options as shared
 from weightshare_cli import missing_pages, output, progress
+from weightshare_cli import options as shared
 from weightshare_cli.options import Settings
 from weightshare_cli.writing import Writer
 

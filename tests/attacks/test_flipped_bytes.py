@@ -1,4 +1,4 @@
-"""A thousand bytes of a checkpoint, each changed by itself: the load is refused a thousand times, the right piece named.
+"""A thousand bytes of a checkpoint, each changed by itself: refused a thousand times, with the right piece named.
 
 What the mapped mode cannot see, and no test can show: a page that was proven, that the system dropped for want of
 memory, and that a failing disk gives back otherwise when it is touched again. Nothing was written, so neither the

@@ -106,11 +106,10 @@ def arm(report: Report) -> bool:
 
 def error_at(address: int) -> CorruptError | DiskError | None:
     """What a fault at an address means; None if it lies in no mapping that is watched."""
-    for begin, (end, path, location, size) in list(_mappings.items()):
-        if begin <= address < end:
-            break
-    else:
+    ours = [(begin, what) for begin, what in list(_mappings.items()) if begin <= address < what[0]]
+    if not ours:
         return None
+    begin, (_, path, location, size) = ours[0]
     try:
         found = location.stat().st_size
     except OSError:
