@@ -17,8 +17,8 @@ import click
 from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_size
+from weightshare_cli import missing_pages, output, progress
 from weightshare_cli import options as shared
-from weightshare_cli import output, progress
 from weightshare_cli.options import Settings
 from weightshare_cli.writing import Writer
 
@@ -141,6 +141,7 @@ def answer(
         WeightshareError: as `open_runner` and generating do.
     """
     answering.check()
+    missing_pages.guard(settings)
     if prompt is None and sys.stdin.isatty() and not settings.json:
         from weightshare_cli.chat import chat
 

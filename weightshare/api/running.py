@@ -193,6 +193,7 @@ class Release:
             dtype=how.get("dtype", "auto"),
             layers=self.located.layers,
             locations=self.located.locations,
+            receipts=self.located.receipts if how.get("trust_receipt", False) else None,
             allow_pickle=how.get("allow_pickle", False),
             observe=observe,
         )
@@ -355,6 +356,7 @@ class OpenRunner:
             device=state.device,
             load_mode=state.mode,
             load_bytes=state.bytes,
+            load_trusted=state.trusted_bytes,
             load_seconds=state.seconds,
             tokens=answer.tokens,
             tokens_per_second=answer.tokens_per_second,

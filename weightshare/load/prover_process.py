@@ -62,9 +62,9 @@ def main(root: str, slots_fd: int) -> None:
         return pieces_above(leaves, piece_length, width)
 
     while len(request := requests.read(REQUEST.size)) == REQUEST.size:
-        *what, slot = REQUEST.unpack(request)
+        what = REQUEST.unpack(request)
         try:
-            hashes = through_mapping(*what) if slot == NO_SLOT else through_slot(*what, slot)
+            hashes = through_mapping(*what[:-1]) if what[-1] == NO_SLOT else through_slot(*what)
         except (OSError, ValueError) as error:
             answers.write(ANSWER.pack(getattr(error, "errno", None) or 5, 0))
         else:

@@ -16,6 +16,7 @@ from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.progress import Observer, ignore
 
 if TYPE_CHECKING:
+    from weightshare.content.receipts import Receipt
     from weightshare.run.generation import Generation, Message
     from weightshare.trust.gate import VerifiedManifest
 
@@ -136,6 +137,7 @@ def load(
     workers: int | None = None,
     allow_pickle: bool = False,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> Runner:
     """Load a release into the transformers class that its config names.
 
@@ -153,6 +155,7 @@ def load(
         workers: as for `load.loader.state_dict`.
         allow_pickle: as for `load.loader.state_dict`.
         observe: told how many bytes of the weights are proven.
+        receipts: as for `load.loader.state_dict`. Config and tokenizer are hashed in any case.
 
     Raises:
         UnsupportedModelError: transformers does not know the architecture, or cannot use what the release
@@ -182,6 +185,7 @@ def load(
         workers=workers,
         allow_pickle=allow_pickle,
         observe=observe,
+        receipts=receipts,
     )
     try:
         model, notes = build(blueprint, state.tensors, state.device, release, dtype=dtype)

@@ -22,6 +22,7 @@ class Ran:
     tokens: int
     tokens_per_second: float
     finish: str = "stop"
+    load_trusted: int = 0
     repaired: int = 0
     warnings: tuple[str, ...] = ()
     fetch: Fetched | None = None
@@ -38,7 +39,9 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": True,
+                "verified": not self.load_trusted,
+                "proven_bytes": self.load_bytes - self.load_trusted,
+                "trusted_bytes": self.load_trusted,
                 "mode": self.load_mode,
                 "repaired_bytes": self.repaired,
             },
