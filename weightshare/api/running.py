@@ -69,7 +69,7 @@ class Release:
             rank: for tensor parallelism, whose part, from 0.
             of: how many ranks there are.
             dims: name or glob to the dimension along which such tensors are split, or a function that tells it for a
-                name; None asks transformers' own plan for the model.
+                name; none asks transformers' own plan for the model.
             observe: told how many bytes are proven.
 
         Raises:
@@ -81,18 +81,19 @@ class Release:
         from weightshare.load.loader import state_dict
         from weightshare.load.selection import Selection
 
-        if dims is None and of > 1:
+        if of > 1 and not dims:
             from weightshare.run.parallel import plan_of
 
             dims = plan_of(self.verified, self.path, self.located.locations)
+        select = Selection(tuple(names), tuple(exclude), rank, of, dims or {})
         state = state_dict(
             self.verified,
             self.path,
             device=device,
             mode="private" if private else "auto",
             layers=self.located.layers,
-            locations=self.located.locations,
-            select=Selection(tuple(names), tuple(exclude), rank, of, dims or {}),
+            locations=self.located.locations if select.everything else self.located.held,
+            select=select,
             observe=observe,
         )
         return state.tensors

@@ -14,6 +14,7 @@ from weightshare.load.proven import read_proven
 from weightshare.manifest.kinds import is_pickle
 
 if TYPE_CHECKING:
+    from weightshare.load.selection import Selection
     from weightshare.manifest.model import FileEntry, Manifest
 
 INDEX = "model.safetensors.index.json"
@@ -69,6 +70,20 @@ def make_plan(manifest: Manifest, folder: Path, locations: Mapping[str, Path]) -
     if not shards:
         raise _nothing_to_load(manifest)
     return Plan(shards)
+
+
+def narrowed(plan: Plan, selection: Selection, release: str) -> Plan:
+    """The shards that a selection needs, as far as the index tells; without one, all of them.
+
+    Raises:
+        UsageError: the selection names what is not there, or leaves nothing.
+    """
+    if not plan.index:
+        return plan
+    selection.require(plan.index.keys(), release)
+    needed = {path for name, path in plan.index.items() if selection.chooses(name)}
+    index = {name: path for name, path in plan.index.items() if path in needed}
+    return Plan(tuple(entry for entry in plan.shards if entry.path in needed), index)
 
 
 def _read_index(entry: FileEntry, folder: Path, locations: Mapping[str, Path]) -> dict[str, str]:
