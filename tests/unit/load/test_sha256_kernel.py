@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -147,7 +148,9 @@ def test_the_text_is_c_plus_plus_too_as_a_gpu_takes_it() -> None:
 @pytest.mark.skipif(compiler("gcc", "clang") is None, reason="needs gcc or clang")
 def test_it_reads_and_writes_only_what_it_may() -> None:
     """With the compiler's own checks for undefined behaviour, which end the process."""
-    launch = compiled(compiler("gcc", "clang"), "c", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+    launch = compiled(
+        compiler("gcc", "clang"), "c", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"
+    )
     assert launch is not None
     for length in (1, 63, 64, 65, BLOCK - 3, BLOCK):
         data = Random(length).randbytes(length)
@@ -165,7 +168,7 @@ def test_a_tree_that_cannot_be_is_refused_before_anything_is_launched() -> None:
         (8, BLOCK + 1, 1, 1, 16),  # more bytes than pieces
         (8, BLOCK, 2, 1, 16),  # fewer
     ):
-        with pytest.raises(ValueError, match="bytes|power"):
+        with pytest.raises(ValueError, match=r"bytes|power"):
             launch_tree(never, data, length, pieces, width, scratch)
 
 
@@ -179,6 +182,6 @@ def test_launches_stay_within_their_scratch() -> None:
         made.clear()
         found = launch_tree(note, 64, pieces * width * BLOCK, pieces, width, 4096)
         assert max(end for _, end in made) == 4096 + scratch_size(pieces, width)
-        assert all(end <= start for (_, end), (start, _) in zip(made, made[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in pairwise(made))
         assert found == made[-1][0]
         assert made[-1][1] - found == 32 * pieces
