@@ -57,10 +57,11 @@ def about() -> dict[str, Any]:
         "cuda_of_torch": torch.version.cuda,
         "missing_package": missing_package(),
     }
-    from cuda.bindings import driver, nvrtc
+    if found["missing_package"] is None:
+        from cuda.bindings import driver, nvrtc
 
-    found["newest_cuda_of_driver"] = driver.cuDriverGetVersion()[1]
-    found["nvrtc"] = ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
+        found["newest_cuda_of_driver"] = driver.cuDriverGetVersion()[1]
+        found["nvrtc"] = ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
     for package in ("cuda-bindings", "safetensors", "fastsafetensors", "instanttensor", "transformers"):
         try:
             found[package] = version(package)

@@ -6,6 +6,7 @@ before a copy has ended: each of them shows, every time, as wrong bytes.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from threading import Lock
 
@@ -35,6 +36,7 @@ class LateDevice(TorchDevice):
     ) -> None:
         super().__init__("cpu")
         self.slots = 0
+        self.made: list[weakref.ref[torch.Tensor]] = []
         self.begun = 0
         self.closed = 0
         self.hashed: list[tuple[int, int]] = []  # (pieces, bytes) of each span
@@ -53,9 +55,11 @@ class LateDevice(TorchDevice):
         return super().allocate(size).fill_(0xA5)
 
     def slot(self, size: int) -> torch.Tensor:
+        slot = super().slot(size)
         with self._lock:
             self.slots += 1
-        return super().slot(size)
+            self.made.append(weakref.ref(slot))
+        return slot
 
     def copy(self, flat: torch.Tensor, offset: int, slot: torch.Tensor) -> int:
         with self._lock:

@@ -49,8 +49,20 @@ _WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-fno-strict
 
 
 def compiler(*names: str) -> str | None:
-    """The first of these programs (cc, gcc and clang if none is named) that is installed."""
-    return next((found for name in names or ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    """The first of these programs (cc, gcc and clang if none is named) that makes a library here."""
+    return next((found for name in names or ("cc", "gcc", "clang") if (found := _working(name))), None)
+
+
+@cache
+def _working(name: str) -> str | None:
+    program = shutil.which(name)
+    if program is None:
+        return None
+    with TemporaryDirectory(prefix="weightshare-kernel-") as folder:
+        # A compiler may lack what it links with.
+        command = [program, "-x", "c", "-shared", "-fPIC", "-o", str(Path(folder) / "trial.so"), "-"]
+        ran = subprocess.run(command, input=b"int x;", capture_output=True, check=False)
+    return None if ran.returncode else program
 
 
 @cache

@@ -96,8 +96,12 @@ class OnDevice:
         self._files = files
         self._piece_length = piece_length
         self._device = device
-        device.require(sum(file.entry.size + ALIGNMENT for file in files))
-        self._flats = [_allocate(device, file) for file in files]
+        try:
+            device.require(sum(file.entry.size + ALIGNMENT for file in files))
+            self._flats = [_allocate(device, file) for file in files]
+        except BaseException:
+            device.close()
+            raise
         self._readers = max(1, min(workers, READERS))
         self._slot = min(SLOT, max((file.entry.size for file in files), default=1))
         self._ring = Ring(device, self._slot, self._readers + SPARE_SLOTS)
@@ -133,6 +137,7 @@ class OnDevice:
     def close(self) -> None:
         """Close the files and forget the buffers, once no copy is under way; tensors in use keep theirs."""
         self._device.close()
+        self._ring.clear()
         for file in self._files:
             file.close()
         self._flats = []

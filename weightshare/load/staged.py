@@ -56,6 +56,7 @@ class Staged:
     def close(self) -> None:
         """Close the files and forget the buffers, once no copy is under way; tensors in use keep theirs."""
         self._device.close()
+        self._ring.clear()
         for file in self._files:
             file.close()
         self._flats = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -171,6 +172,14 @@ def test_a_device_that_is_too_small_is_refused_before_anything_is_read(release: 
         load(release, device)
     assert caught.value.exit_code == 7
     assert (device.slots, device.begun) == (0, 0)
+
+
+def test_slots_are_given_back_when_the_load_is_over(release: Release, load: Load) -> None:
+    device = LateDevice()
+    state = load(release, device)
+    gc.collect()
+    assert [slot() for slot in device.made] == [None] * device.slots
+    same_as_files(state, release.folder)
 
 
 def test_data_is_aligned_as_tensors_of_their_own_would_be(release: Release, load: Load) -> None:
