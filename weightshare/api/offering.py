@@ -66,6 +66,7 @@ class Located:
             StoreError: it cannot be read.
         """
         return load_receipts(self.receipts_file) if self.receipts_file is not None else {}
+
     parts: Mapping[str, Path] = field(default_factory=dict)
 
     @property

@@ -1,4 +1,4 @@
-"""What holds the shards' bytes while they are proven and after; `mapped` and `copied` are the two."""
+"""What holds the shards' bytes while they are proven and after; `mapped`, `private`, `staged` and `cuda` do."""
 
 from __future__ import annotations
 

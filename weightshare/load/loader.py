@@ -122,8 +122,8 @@ def state_dict(
         verified: the release's manifest, from the gate.
         folder: where its files lie.
         device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or another device torch knows.
-        mode: `mapped` (views of the files; the default on the CPU), `private` (a copy nothing can change;
-            `cuda` is its name on a GPU) or `auto`.
+        mode: `mapped` (views of the files; the default on the CPU), `cuda` (copied to a GPU and hashed there; the
+            default on one that can), `private` (hashed on the processor, and copied) or `auto`.
         layers: pieces root to the file's piece layer (32-byte hashes in a row). With it, headers are proven
             before they are parsed and the rest after, and an error names the pieces; without it, whole files
             are proven.
@@ -145,7 +145,7 @@ def state_dict(
         UnsupportedModelError: no shards that can be loaded, or a dtype that torch does not have.
         PickleError: the weights are pickles, and those were not allowed.
         DeviceError: the device is not there or too small.
-        MissingExtraError: torch is not installed.
+        MissingExtraError: torch is not installed, or for the mode `cuda` what compiles its kernel.
         UsageError: mode and device do not go together, no such component, or the selection does not fit the release.
     """
     started = time.monotonic()
@@ -168,7 +168,8 @@ def state_dict(
         holder: Held
         if select is None:
             for proof, file in zip(proofs, files, strict=True):
-                proof.trusted = receipts is not None and not plan.pickles and has_receipt(file, receipts)
+                if receipts is not None and not plan.pickles and chosen != "cuda":  # which hashes for nothing
+                    proof.trusted = has_receipt(file, receipts)
             holder = whole = _holder(files, piece_length, workers or usable_cores(), target, chosen)
             stack.callback(holder.close)
             meter = Meter(plan.size, observe)
@@ -210,8 +211,8 @@ def choose(device: str, mode: str) -> tuple[str, str]:
     """The device and mode that `auto` stands for here.
 
     Raises:
-        DeviceError: no such device. Facts: `device`.
-        MissingExtraError: torch is not installed.
+        DeviceError: no such device, or the mode `cuda` on one that is none of CUDA's. Facts: `device`.
+        MissingExtraError: torch is not installed, or for the mode `cuda` what compiles its kernel.
         UsageError: mode and device do not go together.
     """
     try:
@@ -247,7 +248,36 @@ def choose(device: str, mode: str) -> tuple[str, str]:
         )
     if on_cpu:
         return name, "mapped" if mode == "auto" else mode
-    return name, "cuda" if name.startswith("cuda") else "private"
+    if found.type != "cuda" or mode == "private":
+        return name, "private"
+    return name, _mode_on_cuda(name, mode, _lack())
+
+
+def _mode_on_cuda(name: str, mode: str, lack: str | None) -> str:
+    """The mode for a CUDA device that lacks something or nothing: never a slower one than was asked for by name."""
+    if lack is None or mode == "auto":
+        return "private" if lack else "cuda"
+    if lack == _ROCM:
+        raise DeviceError(
+            f"{name} cannot hash: {lack}.", hint="Leave the mode out; the processor hashes.", device=name
+        )
+    raise MissingExtraError(
+        f"Hashing on the GPU needs the Python package {lack}, which is not installed.",
+        hint="Install it (pip install 'weightshare[cuda]'), or leave the mode out: the processor hashes then.",
+        package=lack,
+    )
+
+
+_ROCM = "torch is built for ROCm, and the hash kernel for CUDA"
+
+
+def _lack() -> str | None:
+    """Why a CUDA device cannot hash here: the package that is missing, or another reason; None if it can."""
+    import torch
+
+    from weightshare.load.sha256_cuda import missing_package
+
+    return _ROCM if torch.version.hip else missing_package()
 
 
 def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: str, mode: str) -> Holder:
@@ -255,13 +285,28 @@ def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: 
         from weightshare.load.mapped import Mapped
 
         return Mapped(files, piece_length, workers)
+    if mode == "cuda":
+        from weightshare.load.cuda import OnDevice
+        from weightshare.load.device import open_hashing_device
+
+        return OnDevice(files, piece_length, workers, open_hashing_device(device))
     if device == "cpu":
         from weightshare.load.private import Private
 
         return Private(files, piece_length, workers)
-    from weightshare.load.copied import Copied, FlatDevice
+    from weightshare.load.device import open_device
+    from weightshare.load.staged import Staged
 
-    return Copied(files, piece_length, workers, FlatDevice(device))
+    return Staged(files, piece_length, workers, open_device(device), _slower(device))
+
+
+def _slower(device: str) -> list[str]:
+    """What to note when a CUDA device could hash and does not."""
+    lack = _lack() if device.startswith("cuda") else None
+    if lack is None:
+        return []
+    reason = lack if lack == _ROCM else f"{lack} is not installed (pip install 'weightshare[cuda]')"
+    return [f"Hashed on the processor and not on {device}, which is slower: {reason}."]
 
 
 def _parts(

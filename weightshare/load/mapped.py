@@ -3,7 +3,7 @@
 The mapping is private and writable, so that torch has nothing to warn about: a page is the page cache's until
 somebody writes to a tensor, and that write stays here. The proof hashes the same page cache, through a
 mapping. What could still change a byte afterwards is a writer, held back by a read lease where the system has
-them, and a page that is dropped and read again from a disk that has gone bad; `copied` is the mode without
+them, and a page that is dropped and read again from a disk that has gone bad; `private` is the mode without
 either.
 """
 

@@ -13,25 +13,34 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import torch
 
-from weightshare.errors import CorruptError, DeviceError, DiskError
-from weightshare.load.opened import REPAIR, OpenFile
+from weightshare.errors import DeviceError
+from weightshare.load.opened import OpenFile
 from weightshare.load.piece_hashes import piece_hashes
 from weightshare.load.proof import STRETCH, Stretch
 from weightshare.load.provers import DEPTH, IN_PROCESS, Provers, Result, cut_short, in_threads
+from weightshare.load.reading import read_into
 from weightshare.load.slots import Slots
 from weightshare.units import format_size
 
 
 class Private:
-    """Shards held as copies in memory."""
+    """Shards held as copies in memory, which reads as zeros until something has been put there.
 
-    def __init__(self, files: Sequence[OpenFile], piece_length: int, workers: int) -> None:
+    Args:
+        files: the shards, open.
+        piece_length: bytes.
+        workers: threads or processes.
+        processes: whether processes may hash; they need every file to be open from the beginning.
+    """
+
+    def __init__(
+        self, files: Sequence[OpenFile], piece_length: int, workers: int, *, processes: bool = True
+    ) -> None:
         self.notes: list[str] = []
         self._files = files
         self._piece_length = piece_length
@@ -40,7 +49,7 @@ class Private:
         self._provers: Provers | None = None
         self._unhashed: set[int] = set()  # shards of which something was taken on trust
         size = sum(file.entry.size for file in files)
-        if size >= IN_PROCESS and workers > 1 and Provers.possible() and Slots.possible():
+        if processes and size >= IN_PROCESS and workers > 1 and Provers.possible() and Slots.possible():
             self._slots = Slots(max(STRETCH, piece_length), DEPTH, workers)
             try:
                 self._provers = Provers(files, piece_length, self._slots.processes, slots=self._slots)
@@ -105,7 +114,7 @@ class Private:
     def _read(self, stretch: Stretch) -> list[bytes]:
         part = self._flats[stretch.shard][stretch.offset : stretch.offset + stretch.length]
         with memoryview(part.numpy()) as view:
-            _fill(self._files[stretch.shard], view, stretch.offset)
+            read_into(self._files[stretch.shard], view, stretch.offset)
             return [] if stretch.trusted else piece_hashes(view, self._piece_length, stretch.width)
 
 
@@ -113,7 +122,7 @@ def _allocate(size: int) -> torch.Tensor:
     """Memory of `size` bytes that starts on a page, of large pages where the system has them."""
     try:
         if os.name != "posix":
-            return torch.empty(size, dtype=torch.uint8)
+            return torch.zeros(size, dtype=torch.uint8)
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, RuntimeError) as error:  # RuntimeError is what torch's out-of-memory errors are
         if isinstance(error, OSError) and error.errno != errno.ENOMEM:
@@ -129,44 +138,3 @@ def _allocate(size: int) -> torch.Tensor:
         with suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.uint8)
-
-
-def _fill(file: OpenFile, view: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(view):
-        try:
-            count = _read_at(file.fd, view[done:], offset + done)
-        except OSError as error:
-            raise DiskError(
-                f"{file.path}: cannot be read: {error.strerror}.",
-                hint="The disk reports a fault. Check it, then repair the release.",
-                path=str(file.location),
-            ) from error
-        if not count:
-            found = os.fstat(file.fd).st_size
-            raise CorruptError(
-                f"{file.path}: changed while it was read: expected {file.entry.size} bytes, found {found}.",
-                hint=REPAIR,
-                path=file.path,
-                pieces=[],
-                tensors=[],
-                expected=file.entry.size,
-                found=found,
-            )
-        done += count
-
-
-if hasattr(os, "preadv"):
-
-    def _read_at(fd: int, view: memoryview, offset: int) -> int:
-        return os.preadv(fd, [view], offset)
-
-else:  # Windows has one position a descriptor, so threads take turns at it
-    _turn = threading.Lock()
-
-    def _read_at(fd: int, view: memoryview, offset: int) -> int:
-        with _turn:
-            os.lseek(fd, offset, os.SEEK_SET)
-            data = os.read(fd, len(view))
-        view[: len(data)] = data
-        return len(data)

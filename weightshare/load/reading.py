@@ -33,6 +33,7 @@ def read_into(file: OpenFile, view: memoryview, offset: int) -> None:
                 hint=REPAIR,
                 path=file.path,
                 pieces=[],
+                tensors=[],
                 expected=file.entry.size,
                 found=found,
             )

@@ -27,11 +27,11 @@ from weightshare.content.safetensors_header import LENGTH_SIZE, Header, header_l
 from weightshare.content.workers import usable_cores
 from weightshare.errors import CorruptError
 from weightshare.load.arrivals import Arrivals
-from weightshare.load.copied import Copied, FlatDevice
 from weightshare.load.loader import LoadedState, Mode, _holder, _tensors, choose
 from weightshare.load.meter import Meter
 from weightshare.load.opened import OpenFile, open_file
 from weightshare.load.plan import INDEX, Plan, make_plan
+from weightshare.load.private import Private
 from weightshare.load.proof import ShardProof, Stretch, check, proof_of
 from weightshare.progress import Observer, ignore
 from weightshare.units import MIB
@@ -46,17 +46,6 @@ _TRIES = 2
 
 Early = Callable[[Mapping[str, torch.Tensor]], None]
 """Given tensors without content: where the weights will be. Nobody may believe them before the load is done."""
-
-
-class _Zeroed(FlatDevice):
-    """Host memory that reads as zeros where nothing has been put yet; the system clears it page by page at its use."""
-
-    def allocate(self, size: int) -> torch.Tensor:
-        """A buffer of zeros."""
-        try:
-            return torch.zeros(size, dtype=torch.uint8, device=self.device)
-        except RuntimeError as error:
-            raise self._too_small(size, None) from error
 
 
 class StreamingLoad:
@@ -135,7 +124,7 @@ class StreamingLoad:
     def _hold(self, files: Sequence[OpenFile], device: str, mode: str) -> Holder:
         piece_length = self._verified.manifest.torrent.piece_length
         if device == "cpu":
-            return Copied(files, piece_length, self._workers, _Zeroed(device))
+            return Private(files, piece_length, self._workers, processes=False)
         holder = _holder(files, piece_length, self._workers, device, mode)
         for shard in range(len(files)):
             holder.flat(shard).zero_()

@@ -26,9 +26,8 @@ from weightshare.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from weightshare.load import copied, loader, mapped, private, provers
+from weightshare.load import loader, mapped, private, provers
 from weightshare.load.loader import LoadedState, Mode, state_dict
-from weightshare.load.opened import OpenFile
 from weightshare.load.proof import Stretch
 from weightshare.progress import Phase, Progress
 
@@ -339,22 +338,6 @@ def test_descriptors_are_given_back(release: Release, mode: Mode) -> None:
         load(release, mode)
     gc.collect()
     assert len(list(folder.iterdir())) == before
-
-
-def test_slots_bring_what_reading_in_place_brings(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a device gets goes through slots of host memory; here the device is the CPU."""
-    plain = load(release, "private").tensors
-
-    def staged(files: Sequence[OpenFile], piece_length: int, workers: int, *_: str) -> copied.Copied:
-        return copied.Copied(files, piece_length, workers, copied.FlatDevice("cpu", staged=True))
-
-    monkeypatch.setattr(loader, "_holder", staged)
-    monkeypatch.setattr("weightshare.load.proof.STRETCH", PIECE)
-    same(load(release, "private", workers=3).tensors, plain)
-    flip(release.folder / "model-00002-of-00002.safetensors", PIECE + 9)
-    with pytest.raises(CorruptError) as caught:
-        load(release, "private", workers=3)
-    assert caught.value.facts["pieces"] == [1]
 
 
 def test_a_private_copy_does_not_follow_the_file(release: Release) -> None:
