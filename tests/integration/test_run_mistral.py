@@ -258,6 +258,23 @@ def test_a_native_release_answers(tmp_path: Path) -> None:
         load(release)
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["tekken alone", "beside tokenizer.json"])
+def test_in_transformers_layout_its_own_tokenizer_comes_first(tmp_path: Path, beside: bool) -> None:
+    from tests.integration.test_run_tiny import words
+
+    tekken = shipped("tekken_240911.json")
+    _, folder = original(tmp_path / "model", "mistral")
+    if beside:
+        words(folder, chat=True)
+    shutil.copyfile(tekken, folder / "tekken.json")
+    runner = load(release_of(folder, tmp_path / "keys"))
+    assert runner.chat
+    assert runner.tokenizer is not None
+    assert (type(runner.tokenizer).__name__ == "MistralCommonBackend") != beside
+    tokens = generation.encode(runner.tokenizer, "w9").tolist()[0]
+    assert (tokens == [5, 9, 6]) == beside
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"no tokenizer", b'{"config": {"pattern": "("}}'])
 @pytest.mark.parametrize("name", ["tekken.json", "tokenizer.model.v3"])
 def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
