@@ -20,16 +20,20 @@ from weightshare.load.proof import Stretch
 from weightshare.load.provers import Result, in_threads
 from weightshare.load.reading import read_into
 
+FlatDevice = TorchDevice
+"""Where copies go: the CPU's memory."""
+
 
 class Copied:
     """Shards held as copies in memory."""
 
-    def __init__(self, files: Sequence[OpenFile], piece_length: int, workers: int) -> None:
+    def __init__(
+        self, files: Sequence[OpenFile], piece_length: int, workers: int, device: TorchDevice
+    ) -> None:
         self.notes: list[str] = []
         self._files = files
         self._piece_length = piece_length
         self._workers = workers
-        device = TorchDevice("cpu")
         self._flats = [device.allocate(file.entry.size) for file in files]
 
     def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:

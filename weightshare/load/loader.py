@@ -17,11 +17,14 @@ from weightshare.load.meter import Meter
 from weightshare.load.opened import OpenFile, open_file
 from weightshare.load.plan import Plan, make_plan
 from weightshare.load.proof import ShardProof, Stretch, check, proof_of
+from weightshare.load.trusted import has_receipt
 from weightshare.progress import Observer, ignore
+from weightshare.units import format_size
 
 if TYPE_CHECKING:
     import torch
 
+    from weightshare.content.receipts import Receipt
     from weightshare.load.holders import Holder
     from weightshare.trust.gate import VerifiedManifest
 
@@ -40,11 +43,12 @@ class LoadedState:
 
     Attributes:
         tensors: by name, as in the shards.
-        bytes: bytes proven, headers included.
+        bytes: bytes loaded, headers included.
         seconds: time taken.
         mode: `mapped`, `private` or `cuda`.
         device: where the tensors are, as torch writes it.
         notes: what a careful user wants to know, such as that a file has no read lease.
+        trusted_bytes: those of `bytes` that a receipt alone stood for, and nobody hashed; 0 unless that was asked for.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -53,7 +57,18 @@ class LoadedState:
     mode: str
     device: str
     notes: tuple[str, ...] = ()
+    trusted_bytes: int = 0
     _holder: Holder | None = field(default=None, repr=False)
+
+    @property
+    def proven_bytes(self) -> int:
+        """Bytes that were hashed on the way and are what was signed."""
+        return self.bytes - self.trusted_bytes
+
+    @property
+    def verified(self) -> bool:
+        """Whether every byte was."""
+        return not self.trusted_bytes
 
     def check(self) -> None:
         """Raise if the files behind a mapping were written to, or are about to be; a copy is always sound.
@@ -89,6 +104,7 @@ def state_dict(
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> LoadedState:
     """Load a release's safetensors shards; no tensor exists before its shard's bytes are proven.
 
@@ -104,10 +120,13 @@ def state_dict(
         locations: where files really lie that the folder only links to.
         workers: threads or processes that hash; one a core by default.
         observe: told how many bytes are proven.
+        receipts: by path, of files that were proven before. A shard whose receipt matches the open descriptor
+            is believed to be what it was then, and not hashed; `LoadedState.trusted_bytes` counts it. That sees
+            no change below the file system, and none by somebody who can set the clock. Never the default.
 
     Raises:
         CorruptError: bytes are not what was signed, or a file is missing or cut short. Facts: `path`,
-            `pieces`.
+            `pieces`, `tensors`.
         SafetensorsError: a shard that is as signed, but no safetensors file.
         CheckpointError: shards and index do not agree, or a file changed meanwhile.
         UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
@@ -127,6 +146,8 @@ def state_dict(
             stack.callback(files[-1].close)
             if not entry.size:
                 parse_header(b"", 0, entry.path)  # refuses: nothing to map, and no safetensors file
+        for proof, file in zip(proofs, files, strict=True):
+            proof.trusted = receipts is not None and has_receipt(file, receipts)
         holder = _holder(files, piece_length, workers or usable_cores(), target, chosen)
         stack.callback(holder.close)
         headers = _prove(holder, proofs, Meter(plan.size, observe))
@@ -134,8 +155,13 @@ def state_dict(
         holder.settle()
         stack.pop_all()
     seconds = time.monotonic() - started
-    notes = (*holder.notes, *(warning for header in headers for warning in header.warnings))
-    return LoadedState(tensors, plan.size, seconds, chosen, target, notes, holder)
+    trusted = sum(proof.entry.size for proof in proofs if proof.trusted)
+    notes = (
+        *holder.notes,
+        *([_trust_note(trusted, plan.size)] if trusted else []),
+        *(warning for header in headers for warning in header.warnings),
+    )
+    return LoadedState(tensors, plan.size, seconds, chosen, target, notes, trusted, holder)
 
 
 def choose(device: str, mode: str) -> tuple[str, str]:
@@ -222,9 +248,9 @@ def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: 
 
         return OnDevice(files, piece_length, workers, open_hashing_device(device))
     if device == "cpu":
-        from weightshare.load.copied import Copied
+        from weightshare.load.private import Private
 
-        return Copied(files, piece_length, workers)
+        return Private(files, piece_length, workers)
     from weightshare.load.device import open_device
     from weightshare.load.staged import Staged
 
@@ -240,6 +266,13 @@ def _slower(device: str) -> list[str]:
     return [f"Hashed on the processor and not on {device}, which is slower: {reason}."]
 
 
+def _trust_note(trusted: int, size: int) -> str:
+    return (
+        f"{format_size(trusted)} of {format_size(size)} were not hashed: receipts say that the files are unchanged "
+        "since they were proven. A receipt sees no fault of the disk, and no change by whoever can set the clock."
+    )
+
+
 def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
     """Prove all shards and parse their headers, each from proven bytes, and as early as those are proven."""
 
@@ -249,7 +282,7 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
             meter.add(stretch.length)
 
     # A shard without a layer has no proven piece before all of it is.
-    reached = [1 if proof.layer is not None else proof.pieces for proof in proofs]
+    reached = [1 if proof.layer is not None or proof.trusted else proof.pieces for proof in proofs]
     take([s for proof, stop in zip(proofs, reached, strict=True) for s in proof.stretches(0, stop)])
     for proof, stop in zip(proofs, reached, strict=True):
         check([proof], whole=stop == proof.pieces)
@@ -271,7 +304,7 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
     take(
         [s for proof, start in zip(proofs, stops, strict=True) for s in proof.stretches(start, proof.pieces)]
     )
-    check(proofs, whole=True)
+    check(proofs, whole=True, headers=dict(enumerate(headers)))
     return headers
 
 

@@ -68,7 +68,7 @@ class Staged:
             part = slot[: stretch.length]
             with memoryview(part.numpy()) as view:
                 read_into(self._files[stretch.shard], view, stretch.offset)
-                hashes = piece_hashes(view, self._piece_length, stretch.width)
+                hashes = [] if stretch.trusted else piece_hashes(view, self._piece_length, stretch.width)
             ticket = self._device.copy(self._flats[stretch.shard], stretch.offset, part)
         finally:
             self._ring.give(slot, ticket)

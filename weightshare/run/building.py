@@ -12,9 +12,12 @@ from typing import Any
 import torch
 import transformers
 
-from weightshare.errors import DeviceError, LoadError, UnsupportedModelError
+from weightshare.errors import DeviceError, LoadError, UnsupportedModelError, UsageError
 from weightshare.run.quiet import quiet
 from weightshare.run.small_files import GENERATION_CONFIG
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+"""What a model can be told to compute in."""
 
 _OWN_CODE = "The release carries code of its own for it, which is never run."
 
@@ -68,9 +71,21 @@ def read_blueprint(target: Path, raw: Mapping[str, Any], release: str) -> Bluepr
 
 
 def build(
-    blueprint: Blueprint, tensors: Mapping[str, torch.Tensor], device: str, release: str
+    blueprint: Blueprint,
+    tensors: Mapping[str, torch.Tensor],
+    device: str,
+    release: str,
+    *,
+    dtype: str = "auto",
 ) -> tuple[Any, list[str]]:
     """Make the model. Its parameters are the given tensors, wherever dtype and layout allow.
+
+    Args:
+        blueprint: what the small files say.
+        tensors: the proven weights, by their names in the shards.
+        device: where they are.
+        release: what messages call it.
+        dtype: `auto` (as the config says), `bf16`, `fp16` or `fp32`; a cast is a copy on the device.
 
     Returns:
         The model, in evaluation mode, and notes about tensors it has no use for.
@@ -79,7 +94,7 @@ def build(
         UnsupportedModelError: tensors the model needs are not there, or transformers cannot use them.
         DeviceError: the device is too small.
     """
-    dtype = getattr(blueprint.config, "dtype", None) or _first_float(tensors)
+    wanted = _dtype_of(dtype) or getattr(blueprint.config, "dtype", None) or _first_float(tensors)
     state: dict[str, Any] = dict(tensors)
     if device != "cpu":
         # transformers would move each tensor to the CPU: that is where models go for which it has no device
@@ -91,7 +106,7 @@ def build(
                 None,
                 config=blueprint.config,
                 state_dict=state,
-                dtype=dtype,
+                dtype=wanted,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -185,6 +200,14 @@ def _unsupported(
 def _first_line(error: Exception) -> str:
     text = str(error).strip().split("\n", 1)[0] or type(error).__name__
     return text if text.endswith(".") else f"{text}."
+
+
+def _dtype_of(name: str) -> torch.dtype | None:
+    if name != "auto" and name not in DTYPES:
+        raise UsageError(
+            f"{name!r} is no dtype to compute in.", hint=f"Dtypes are auto, {', '.join(DTYPES)}."
+        )
+    return DTYPES.get(name)
 
 
 def _first_float(tensors: Mapping[str, torch.Tensor]) -> torch.dtype:

@@ -17,6 +17,7 @@ from weightshare.progress import Observer, ignore
 from weightshare.run.small_files import proven_folder, read_config
 
 if TYPE_CHECKING:
+    from weightshare.content.receipts import Receipt
     from weightshare.run.generation import Generation, Message
     from weightshare.trust.gate import VerifiedManifest
 
@@ -55,12 +56,16 @@ class Runner:
         seed: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        system: str | None = None,
         on_text: Callable[[str], None] | None = None,
+        enough: Callable[[], bool] | None = None,
     ) -> Generation:
         """Let the model answer a prompt, or continue it where it is no chat model.
 
-        The likeliest token is chosen each time, unless `seed`, `temperature` or `top_p` is given: then tokens
-        are drawn, with the release's own settings for what is not given.
+        The likeliest token is chosen each time, unless `seed`, `temperature`, `top_p` or `top_k` is given: then
+        tokens are drawn, with the release's own settings for what is not given.
 
         Args:
             prompt: a text, or the messages of a chat so far.
@@ -68,7 +73,11 @@ class Runner:
             seed: makes the draw repeatable.
             temperature: above 0; higher is wilder.
             top_p: draw from the likeliest tokens that add up to this share.
+            top_k: draw from so many of the likeliest tokens; 0 for no such limit.
+            repetition_penalty: makes tokens that were used less likely; draws nothing by itself.
+            system: what the model is told before all else; takes a chat template.
             on_text: given the text as it comes; the files are checked before the first word and after the last.
+            enough: asked after every token whether to stop there.
 
         Raises:
             UnsupportedModelError: the model does not generate text, or has no tokenizer.
@@ -88,7 +97,8 @@ class Runner:
                 hint="In Python: model, _ = weightshare.from_pretrained(…), with a tokenizer from elsewhere.",
                 architecture=name,
             )
-        from weightshare.run.generation import Sampling, generate
+        from weightshare.run.generation import generate
+        from weightshare.run.sampling import Sampling
 
         self.state.check()
         answer = generate(
@@ -96,8 +106,10 @@ class Runner:
             self.tokenizer,
             prompt,
             max_new_tokens=max_new_tokens,
-            sampling=Sampling(seed, temperature, top_p),
+            sampling=Sampling(seed, temperature, top_p, top_k, repetition_penalty),
+            system=system,
             on_text=on_text,
+            enough=enough,
         )
         self.state.check()
         return answer
@@ -120,10 +132,12 @@ def load(
     *,
     device: str = "auto",
     mode: Mode = "auto",
+    dtype: str = "auto",
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> Runner:
     """Load a release into the transformers class that its config names.
 
@@ -135,10 +149,12 @@ def load(
         folder: where its files lie.
         device: as for `load.loader.state_dict`.
         mode: as for `load.loader.state_dict`.
+        dtype: `auto` (as the release's config says), `bf16`, `fp16` or `fp32`.
         layers: as for `load.loader.state_dict`.
         locations: as for `load.loader.state_dict`.
         workers: as for `load.loader.state_dict`.
         observe: told how many bytes of the weights are proven.
+        receipts: as for `load.loader.state_dict`. Config and tokenizer are hashed in any case.
 
     Raises:
         UnsupportedModelError: transformers does not know the architecture, or cannot use what the release
@@ -167,9 +183,10 @@ def load(
         locations=locations,
         workers=workers,
         observe=observe,
+        receipts=receipts,
     )
     try:
-        model, notes = build(blueprint, state.tensors, state.device, release)
+        model, notes = build(blueprint, state.tensors, state.device, release, dtype=dtype)
     except BaseException:
         state.close()
         raise

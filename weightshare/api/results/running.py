@@ -19,6 +19,8 @@ class Ran:
     load_seconds: float
     tokens: int
     tokens_per_second: float
+    finish: str = "stop"
+    load_trusted: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -32,10 +34,13 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": True,
+                "verified": not self.load_trusted,
+                "proven_bytes": self.load_bytes - self.load_trusted,
+                "trusted_bytes": self.load_trusted,
                 "mode": self.load_mode,
             },
             "tokens": self.tokens,
             "tokens_per_second": round(self.tokens_per_second, 2),
+            "finish": self.finish,
             "warnings": list(self.warnings),
         }
