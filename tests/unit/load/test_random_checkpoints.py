@@ -21,7 +21,7 @@ from weightshare.load.views import DTYPES
 MODES: list[Mode] = ["mapped", "private"]
 DTYPES_SAVED = sorted(DTYPES.keys() & DTYPE_BITS.keys())
 
-shapes = st.one_of(
+shapes: st.SearchStrategy[list[int]] = st.one_of(
     st.just([]),
     st.lists(st.integers(0, 5), min_size=1, max_size=4),
     st.tuples(st.sampled_from([1, 3, 4097, 20000])).map(list),
