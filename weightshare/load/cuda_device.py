@@ -52,7 +52,8 @@ class CudaDevice(TorchDevice):
 
     def slot(self, size: int) -> torch.Tensor:
         """Pinned memory, so that the copy runs by itself and at the bus's rate."""
-        with _translated(self.name):
+        # Without saying which device, a thread would wake the first one.
+        with _translated(self.name), torch.cuda.device(self.device):
             return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
     def copy(self, flat: torch.Tensor, offset: int, slot: torch.Tensor) -> Ticket:
@@ -139,7 +140,7 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # which torch's CUDA errors are
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise DeviceError(
             f"{name} failed: {reason}.",
             hint="Other programs may use the device; see nvidia-smi. `--device cpu` does without it.",

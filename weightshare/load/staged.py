@@ -60,11 +60,13 @@ class Staged:
 
     def close(self) -> None:
         """Close the files and forget the buffers, once no copy is under way; tensors in use keep theirs."""
-        self._device.close()
-        self._ring.clear()
-        for file in self._files:
-            file.close()
-        self._flats = []
+        try:
+            self._device.close()
+        finally:
+            self._ring.clear()
+            for file in self._files:
+                file.close()
+            self._flats = []
 
     def _read(self, stretch: Stretch) -> Result:
         slot = self._ring.take()

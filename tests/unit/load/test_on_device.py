@@ -217,6 +217,18 @@ def test_a_kernel_that_fails_ends_the_load(
     assert device.closed
 
 
+def test_what_a_receipt_stands_for_is_brought_and_not_hashed(
+    release: Release, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "has_receipt", lambda file, receipts: file.path == SHARD)
+    device = LateDevice()
+    state = load(release, device, receipts={})
+    same_as_files(state, release.folder)
+    assert state.trusted_bytes == (release.folder / SHARD).stat().st_size
+    if state.mode == "cuda":
+        assert sum(length for _, length in device.hashed) == state.bytes - state.trusted_bytes
+
+
 def test_spans_are_whole_pieces_of_one_shard(release: Release, load: Load) -> None:
     device = LateDevice()
     if load(release, device).mode == "cuda":
