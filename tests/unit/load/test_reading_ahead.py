@@ -48,7 +48,12 @@ def test_only_what_is_not_in_the_cache_is_asked_for(file: OpenFile, monkeypatch:
     os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
     asked: list[int] = []
     advise = os.posix_fadvise
-    monkeypatch.setattr(os, "posix_fadvise", lambda *words: asked.append(words[1]) or advise(*words))
+
+    def noted(fd: int, offset: int, length: int, advice: int) -> None:
+        asked.append(offset)
+        advise(fd, offset, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", noted)
     ask(file.fd, 0, 4 * MIB)
     if not asked:
         pytest.skip("this file system keeps everything")
