@@ -183,7 +183,7 @@ class Side:
 
     def seconds(self, work: Path) -> float:
         """Run it."""
-        return _run(self.code, work, lambda pid: None)
+        return _run(self.code, work)
 
     def memory(self, work: Path) -> int:
         """Run it, and return the most anonymous memory that it and its processes had beyond what it began with."""
@@ -224,7 +224,7 @@ BOUNDS = {
 }
 
 
-def _run(code: str, work: Path, look: Callable[[int], None]) -> float:
+def _run(code: str, work: Path, look: Callable[[int], None] | None = None) -> float:
     """Run a side, with `look` called over and over from just before it works until it is done."""
     with subprocess.Popen(
         [sys.executable, "-c", code, str(work)],
@@ -241,23 +241,22 @@ def _run(code: str, work: Path, look: Callable[[int], None]) -> float:
         ended = threading.Event()
 
         def watch() -> None:
-            look(process.pid)
-            while not ended.wait(EVERY):
+            while look is not None and not ended.wait(EVERY):
                 look(process.pid)
 
-        look(process.pid)
+        if look is not None:
+            look(process.pid)
         watcher = threading.Thread(target=watch)
-        if look.__name__ == "look":
-            watcher.start()
+        watcher.start()
         try:
             process.stdin.write("go\n")
             process.stdin.flush()
             line = process.stdout.readline()
-            look(process.pid)
         finally:
             ended.set()
-            if watcher.ident is not None:
-                watcher.join()
+            watcher.join()
+        if look is not None:
+            look(process.pid)
         if not line:
             raise SystemExit(f"a side failed:\n{process.stderr.read()}")
         process.stdin.write("end\n")
@@ -274,9 +273,17 @@ def _anonymous(pid: int) -> int:
 
 
 def _tree(root: int) -> list[int]:
-    """A process and its children, which have none in turn."""
+    """A process and its children, which have none in turn; not one that is only being started and has no memory yet."""
     try:
-        children = Path(f"/proc/{root}/task/{root}/children").read_text()
+        own = Path(f"/proc/{root}/cmdline").read_bytes()
+        children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
     except OSError:
         return [root]
-    return [root, *map(int, children.split())]
+    return [root, *(int(child) for child in children if _command(child) not in (b"", own))]
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

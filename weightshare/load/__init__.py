@@ -2,8 +2,9 @@
 
 `loader.state_dict` is the way in. `plan` says which files are shards · `opened` opens them without following
 links · `proof` compares piece hashes with the signed roots · `provers` makes those hashes, in processes ·
-`mapped` and `private` hold the bytes on the CPU · `leases` keeps writers away from a mapped file · `views` turns
-bytes into tensors · `proven` reads small files.
+`mapped` and `private` hold the bytes on the CPU · `slots` is memory shared with the processes · `reading_ahead` asks
+the disk · `leases` keeps writers away from a mapped file, `faults` reports a page of one that is gone · `trusted` takes
+receipts for a proof, where asked to · `views` turns bytes into tensors · `proven` reads small files.
 
 On a device: `device` is what is asked of one, `cuda_device` how CUDA does it, `ring` the slots of host memory that
 copies are made from · `cuda` holds shards that the device hashes, `staged` those that the processor hashes ·
