@@ -15,10 +15,12 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from tests.builders_checkpoints import place
 from tests.builders_load import flip
 from tests.cli.helpers import environment, ok, result, weightshare
 from tests.integration.releases import Published, assert_whole, fetch, publish
-from tests.integration.running import Seeder, seeding
+from tests.integration.running import Running, Seeder, seeding
+from tests.integration.waiting import until
 from weightshare.api.running import open_release
 from weightshare.content.safetensors_header import read_header
 from weightshare.content.store import STAGING, Home
@@ -220,11 +222,11 @@ def test_a_flipped_byte_in_the_staged_shard_matters_where_it_was_asked_for(
     flip(staged, tensors["lm_head.weight"].start + 5 * PIECE)  # a hole
     names = ["model.layers.1.mlp.up_proj.weight"]
     assert tensors_of(tmp_path, published, names=names)[names[0]].equal(as_published(published, names[0]))
-    place = tensors[names[0]].start + PIECE
-    flip(staged, place)
+    at = tensors[names[0]].start + PIECE
+    flip(staged, at)
     with pytest.raises(CorruptError) as caught:
         tensors_of(tmp_path, published, names=names)
-    assert caught.value.facts["pieces"] == [place // PIECE]
+    assert caught.value.facts["pieces"] == [at // PIECE]
     # And the same command fetches just that piece anew.
     again = fetch(tmp_path, published, "--tensors", names[0], *from_seeder(seeder))
     assert again["received"]["swarm"] <= 2 * PIECE
@@ -242,6 +244,50 @@ def test_a_name_that_no_tensor_has_ends_the_fetch_with_a_name_like_it(
     for option in (["--order", "model"], ["--seed-for", "1s"], ["--dry-run"]):
         done = weightshare(tmp_path, "fetch", published.magnet, *words, *option)
         assert done.returncode == 2
+
+
+def test_a_release_without_shards_has_no_tensors_to_ask_for(tmp_path: Path) -> None:
+    maintainer = tmp_path / "maintainer"
+    maintainer.mkdir()
+    other = publish(maintainer, place(maintainer / "notes", {"notes.txt": b"none here"}), name="acme/notes")
+    with seeding(maintainer) as found:
+        words = [other.magnet, *other.trust, "--tensors", "a*", *from_seeder(found)]
+        done = weightshare(tmp_path, "fetch", *words)
+    assert done.returncode == 7
+    assert b"no safetensors file at the top" in done.stderr
+
+
+def test_a_fetch_that_is_killed_goes_on_with_what_it_had(
+    published: Published, seeder: Seeder, tmp_path: Path
+) -> None:
+    words = ["fetch", published.magnet, *published.trust, "--tensors", "model.layers.*", *from_seeder(seeder)]
+    with Running(tmp_path, *words, "--json", "--max-down", "1500K") as fetching:
+        staging = tmp_path / "weightshare" / "models"
+        until(lambda: held(staging, published) > 30 * PIECE, "some pieces of the shards")
+        fetching.kill()
+    before = held(staging, published)
+    got = result(tmp_path, *words)
+    # What was on its way when it was killed may come again.
+    assert got["received"]["swarm"] <= got["bytes"] - before + 10 * PIECE
+    # All tensors of the second shard were asked for, so it is whole and has its name.
+    assert list(got["parts"]) == [shards_of(published)[0].name]
+    assert [path.name for path in Path(got["path"]).glob("*.safetensors")] == [shards_of(published)[1].name]
+    found = tensors_of(tmp_path, published, names=["model.layers.*"])
+    assert all(tensor.equal(as_published(published, name)) for name, tensor in found.items())
+
+
+def held(folder: Path, published: Published) -> int:
+    """Bytes of whole right pieces of the shards that are staged anywhere below a folder."""
+    size = 0
+    for shard in shards_of(published):
+        expected = shard.read_bytes()
+        for staged in folder.rglob(shard.name):
+            found = staged.read_bytes()
+            same = (
+                found[at : at + PIECE] == expected[at : at + PIECE] for at in range(0, len(expected), PIECE)
+            )
+            size += PIECE * sum(same)
+    return size
 
 
 def test_the_words_on_the_terminal(published: Published, seeder: Seeder, tmp_path: Path) -> None:

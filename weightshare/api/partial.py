@@ -18,7 +18,7 @@ from weightshare.content.landing import Landing
 from weightshare.content.parts import Parts
 from weightshare.content.safetensors_header import LENGTH_SIZE, Header, header_length, read_header
 from weightshare.content.store import Record
-from weightshare.errors import DiskError, NetworkError, NoSpaceError
+from weightshare.errors import DiskError, NetworkError, NoSpaceError, UnsupportedModelError
 from weightshare.files import existing, free_space
 from weightshare.load.plan import INDEX, SUFFIX, make_plan, narrowed
 from weightshare.load.reading_order import is_small
@@ -35,7 +35,17 @@ _RESERVE = 16 * MIB
 
 
 def spans_of(info: Info, wish: Wish, select: Selection) -> list[Span]:
-    """The files of which a fetch of tensors wants something: the small ones that were not left out, and the shards."""
+    """The files of which a fetch of tensors wants something: the small ones that were not left out, and the shards.
+
+    Raises:
+        UnsupportedModelError: the release has no shards.
+    """
+    if not any(is_shard(file.path) for file in info.files):
+        raise UnsupportedModelError(
+            f"{quoted(info.name)} has no safetensors file at the top of its folder, so no tensor can be asked for.",
+            hint="`weightshare inspect` lists its files; --include chooses among them.",
+            architecture="",
+        )
     asks_model = select.of > 1 and not select.dims  # how it is split among ranks
     return [
         span
