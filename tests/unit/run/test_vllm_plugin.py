@@ -23,7 +23,7 @@ from weightshare.run.vllm_server import command
 WEIGHTS = {"weight": torch.arange(12.0).reshape(3, 4), "bias": torch.tensor([3.0, 2.0, 1.0])}
 
 
-class Taker(torch.nn.Linear):
+class Taker(torch.nn.Linear):  # type: ignore[misc]
     """A layer that takes its weights as a model of vLLM's does."""
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
