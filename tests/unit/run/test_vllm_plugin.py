@@ -119,6 +119,7 @@ def test_what_the_proof_rests_on_comes_last() -> None:
     line = command(
         Path("/proven"), name="m", host="127.0.0.1", port=1, extra={}, words=("--load-format", "auto", "--x")
     )
+    assert line[1] == "-P"
     after = line[line.index("--x") + 1 :]
     assert after[after.index("--load-format") + 1] == "weightshare"
     assert after[after.index("--model") + 1] == after[after.index("--tokenizer") + 1] == "/proven"
