@@ -211,8 +211,17 @@ def test_a_key_a_name_and_an_address_for_others(published: Published) -> None:
         assert (status, json.loads(text)["data"][0]["id"]) == (200, "m")
         # Whoever opens it to others is reached by their names for it.
         assert server.send("/health", headers={"Host": "gpu7.example"})[0] == 200
-        server.running.send(signal.SIGTERM)
-        assert server.running.result(within=30) == {"event": "stopped"}
+
+
+def test_a_key_from_a_file_and_none_that_is_empty(published: Published, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sesame\n")
+    with serving(published.home, "acme/m7b", "--api-key-file", str(file)) as server:
+        assert server.send("/v1/models")[0] == 401
+        assert server.send("/v1/models", headers={"Authorization": "Bearer sesame"})[0] == 200
+    file.write_text("\n")
+    failure = result(published.home, "serve", "acme/m7b", "--api-key-file", str(file), status=2)
+    assert "is empty" in failure["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -67,6 +67,8 @@ def test_vllm_has_the_interface_that_the_load_format_is_written_for() -> None:
 def test_says_what_transformers_says(published: Published) -> None:
     said = ok(published.home, "run", "acme/m7b", "w7 w9", "--max-new-tokens", "24").split()
     assert len(said) == 24
+    # It is started where this lies, as in the folder of a release that brings code.
+    (published.home / "cachetools.py").write_text("raise SystemExit('code that lay there ran')")
     with serving(published.home, "acme/m7b", *WORDS, more=MORE, within=WITHIN) as server:
         assert server.listening["engine"] == "vllm"
         assert text_of(server.chat("w7 w9", max_tokens=24, ignore_eos=True)).split() == said

@@ -16,7 +16,7 @@ from typing import Any
 from weightshare.errors import MissingExtraError, UnsupportedModelError
 
 KNOWN = "5.19 to 5.23"
-"""Versions of transformers that this was tried with."""
+"""Versions of transformers whose server has this shape; 5.23 is what the tests serve with."""
 
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

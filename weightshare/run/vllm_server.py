@@ -24,12 +24,14 @@ _GROUP = "vllm.general_plugins"
 _LOOK = 0.5
 _ENDING = 20
 """Seconds that the engine has to end by itself."""
-_OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
+_ENVIRONMENT = {
+    "HF_HUB_ENVIRONMENT": "1",
+    "TRANSFORMERS_ENVIRONMENT": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
+    # Started in a release's folder, Python would else import what lies there under the name of a library.
+    "PYTHONSAFEPATH": "1",
 }
 
 
@@ -71,6 +73,7 @@ def command(
     """The command line of vLLM's server. Words of the user's come first, so that what the proof rests on wins."""
     return [
         sys.executable,
+        "-P",
         *_program(),
         *words,
         *("--model", str(folder), "--tokenizer", str(folder), "--no-trust-remote-code"),
@@ -125,7 +128,7 @@ def serve(
                 dtype=dtype,
                 words=words,
             ),
-            env={**os.environ, **_OFFLINE, **({"VLLM_API_KEY": api_key} if api_key else {})},
+            env={**os.environ, **_ENVIRONMENT, **({"VLLM_API_KEY": api_key} if api_key else {})},
             stdin=subprocess.DEVNULL,
             stdout=log or sys.stderr.fileno(),
             stderr=log,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -17,6 +19,9 @@ from weightshare_cli.options import Settings
 
 if TYPE_CHECKING:
     from weightshare.api.results.serving import Serving
+
+API_KEY = "WEIGHTSHARE_API_KEY"
+"""The variable that may hold the key that requests must carry."""
 
 
 @click.command(
@@ -75,14 +80,13 @@ if TYPE_CHECKING:
     help="Listen here; 0 takes any free port.",
 )
 @click.option(
-    "--api-key",
+    "--api-key-file",
+    "key_file",
     cls=options.Option,
     section="Network",
-    envvar="WEIGHTSHARE_API_KEY",
-    show_envvar=True,
-    metavar="KEY",
-    help="Answer only who sends this key. Others on this machine can read it off the command line, not off the "
-    "environment.",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Answer only who sends the key in FILE. Or set {API_KEY}.",
 )
 @options.common
 @click.pass_obj
@@ -96,7 +100,7 @@ def command(
     trust: tuple[str, ...],
     host: str,
     port: int,
-    api_key: str | None,
+    key_file: Path | None,
 ) -> None:
     """Load RELEASE and answer /v1/chat/completions, /v1/completions and /v1/models until Ctrl-C.
 
@@ -112,6 +116,7 @@ def command(
             hint="Fetch it first: weightshare fetch LINK prints the folder to serve.",
         )
     answering.check()
+    api_key = _key(key_file)
     stop = threading.Event()
     # Until it listens, Ctrl-C interrupts; from then on it is the normal end.
     with progress.reporter(settings) as observe, ExitStack() as stack:
@@ -134,6 +139,18 @@ def command(
         )
     if settings.json:
         output.say_json({"event": "stopped"})
+
+
+def _key(file: Path | None) -> str | None:
+    """The key that requests must carry. Never from the command line, which others on this machine can read."""
+    key = os.environ.get(API_KEY) if file is None else file.read_text("utf-8")
+    if key is None:
+        return None
+    if not key.strip():
+        raise UsageError(
+            f"The key in {file or API_KEY} is empty.", hint="Put a long random word there, or leave it out."
+        )
+    return key.strip()
 
 
 def _say(settings: Settings, where: Serving, *, open_to_all: bool) -> None:

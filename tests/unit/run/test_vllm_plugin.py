@@ -23,7 +23,7 @@ from weightshare.run.vllm_server import command
 WEIGHTS = {"weight": torch.arange(12.0).reshape(3, 4), "bias": torch.tensor([3.0, 2.0, 1.0])}
 
 
-class Taker(torch.nn.Linear):
+class Taker(torch.nn.Linear):  # type: ignore[misc]
     """A layer that takes its weights as a model of vLLM's does."""
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
@@ -119,6 +119,7 @@ def test_what_the_proof_rests_on_comes_last() -> None:
     line = command(
         Path("/proven"), name="m", host="127.0.0.1", port=1, extra={}, words=("--load-format", "auto", "--x")
     )
+    assert line[1] == "-P"
     after = line[line.index("--x") + 1 :]
     assert after[after.index("--load-format") + 1] == "weightshare"
     assert after[after.index("--model") + 1] == after[after.index("--tokenizer") + 1] == "/proven"
