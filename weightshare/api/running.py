@@ -185,9 +185,11 @@ class Release:
             device=how.get("device", "auto"),
             mode="private" if how.get("private", False) else "auto",
             dtype=how.get("dtype", "auto"),
+            device_map=how.get("device_map"),
             layers=self.located.layers,
             locations=self.located.locations,
             allow_pickle=how.get("allow_pickle", False),
+            receipts=how.get("receipts") if how.get("trust_receipt", False) else None,
             observe=observe,
         )
 
