@@ -7,7 +7,7 @@ against the signed manifest in this very process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -18,6 +18,7 @@ from weightshare.api.repairing import Sources
 from weightshare.api.repairing import repair as mend
 from weightshare.api.results import Ran
 from weightshare.api.trusting import Trustee
+from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError
 from weightshare.load.layouts import layout_of
@@ -77,6 +78,7 @@ class Release:
     """A release on this disk whose manifest is verified. Its bytes are proven when they are loaded."""
 
     located: Located
+    home: Home = field(default_factory=Home.default)
 
     @property
     def verified(self) -> VerifiedManifest:
@@ -189,9 +191,15 @@ class Release:
             layers=self.located.layers,
             locations=self.located.locations,
             allow_pickle=how.get("allow_pickle", False),
-            receipts=how.get("receipts") if how.get("trust_receipt", False) else None,
+            receipts=self._receipts() if how.get("trust_receipt", False) else None,
             observe=observe,
         )
+
+    def _receipts(self) -> dict[str, Receipt]:
+        record = self.located.record
+        if record is None or not record.complete:
+            return {}
+        return load_receipts(Store(self.home).folder(record) / "receipts.json")
 
 
 def _base(
@@ -199,7 +207,7 @@ def _base(
 ) -> Release | None:
     home = home or Home.default()
     found = base_of(release.located, named, Store(home), Trustee(home, trust))
-    return None if found is None else Release(found)
+    return None if found is None else Release(found, home)
 
 
 def open_release(
@@ -220,7 +228,7 @@ def open_release(
     text = str(source)
     if text.startswith(_FROM_ELSEWHERE) or (Path(text).is_file() and not Path(text).is_dir()):
         text = str(fetch(text, home=home, trust=trust, **fetching).path)
-    return Release(locate(Store(home), Trustee(home, trust), text))
+    return Release(locate(Store(home), Trustee(home, trust), text), home)
 
 
 def from_pretrained(
@@ -261,7 +269,7 @@ def from_pretrained(
     if allow_pickle:
         fetching["allow_pickle"] = True
     release = open_release(source, home=home, trust=trust, **fetching)
-    wanted = {field.name for field in fields(Sources)} & fetching.keys()
+    wanted = {each.name for each in fields(Sources)} & fetching.keys()
     opened = _opened(
         release,
         _base(release, base, home, trust),
@@ -329,6 +337,8 @@ class OpenRunner:
             load_mode=state.mode,
             load_bytes=state.bytes,
             load_seconds=state.seconds,
+            load_verified=state.verified,
+            load_trusted_bytes=state.trusted_bytes,
             tokens=answer.tokens,
             tokens_per_second=answer.tokens_per_second,
             finish=answer.finish,

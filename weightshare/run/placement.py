@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -140,10 +141,13 @@ def load_each(placement: Placement, load: Callable[[str, Selection], LoadedState
         WeightshareError: as `load` does; what was loaded before is given back.
     """
     states: list[LoadedState] = []
+
+    def there(device: str, name: str) -> bool:
+        return placement.device_of(name) == device
+
     try:
         for device in placement.devices:
-            chosen = OnDevice(wanted=lambda name, device=device: placement.device_of(name) == device)
-            states.append(load(device, chosen))
+            states.append(load(device, OnDevice(wanted=partial(there, device))))
     except BaseException:
         for state in states:
             state.close()
@@ -223,7 +227,7 @@ def _accelerate() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "A device map needs the Python package accelerate, which is not installed.",
-            hint="Install it: pip install accelerate",
+            hint="Install it: pip install 'weightshare[gpus]'",
             package="accelerate",
         ) from error
     return accelerate

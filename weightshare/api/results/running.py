@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What `run` answered."""
+    """What `run` answered.
+
+    `load_verified` is whether every byte of the weights was hashed in this call; `load_trusted_bytes` counts those that
+    a receipt alone stood for, `repaired` those that were fetched anew first.
+    """
 
     release: str
     publisher: str
@@ -21,6 +25,8 @@ class Ran:
     tokens_per_second: float
     finish: str = "stop"
     repaired: int = 0
+    load_verified: bool = True
+    load_trusted_bytes: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -34,7 +40,8 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": True,
+                "verified": self.load_verified,
+                "trusted_bytes": self.load_trusted_bytes,
                 "mode": self.load_mode,
                 "repaired_bytes": self.repaired,
             },
