@@ -175,8 +175,10 @@ def answer(
 
 def cost(ran: Ran) -> str:
     """What an answer took, on one line."""
+    hashed = ran.load_bytes - ran.load_trusted
+    how = "proven and loaded" if not ran.load_trusted else f"loaded, {format_size(hashed)} of it proven,"
     return (
-        f"{format_size(ran.load_bytes)} proven and loaded in {output.took(ran.load_seconds)}; "
+        f"{format_size(ran.load_bytes)} {how} in {output.took(ran.load_seconds)}; "
         f"{ran.tokens} tokens at {ran.tokens_per_second:.1f} a second on {ran.device}"
     )
 

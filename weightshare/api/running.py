@@ -192,6 +192,7 @@ class Release:
             device=how.get("device", "auto"),
             mode="private" if how.get("private", False) else "auto",
             dtype=how.get("dtype", "auto"),
+            device_map=how.get("device_map"),
             layers=self.located.layers,
             locations=self.located.locations,
             receipts=self.located.receipts if how.get("trust_receipt", False) else None,
@@ -281,7 +282,7 @@ def from_pretrained(
     if allow_pickle:
         fetching["allow_pickle"] = True
     release = open_release(source, home=home, trust=trust, **fetching)
-    wanted = {field.name for field in fields(Sources)} & fetching.keys()
+    wanted = {each.name for each in fields(Sources)} & fetching.keys()
     opened = _opened(
         release,
         _base(release, base, home, trust),

@@ -133,9 +133,9 @@ def generate(
     streamer = _Streamer(tokenizer, caller.guarded(on_text)) if on_text else None
     stopping = _Enough(caller.guarded(enough)) if enough else None
     pad = model.generation_config.pad_token_id
-    devices = [model.device] if model.device.type == "cuda" else []
+    devices = {held.device for held in model.parameters() if held.device.type == "cuda"}
     # The caller's dice are left as they lie.
-    dice = nullcontext() if sampling.seed is None else torch.random.fork_rng(devices)
+    dice = nullcontext() if sampling.seed is None else torch.random.fork_rng(list(devices))
     started = time.monotonic()
     with quiet(), torch.inference_mode(), dice:
         if sampling.seed is not None:

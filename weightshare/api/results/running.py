@@ -9,7 +9,11 @@ from weightshare.api.results.fetching import Fetched
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What `run` answered; `fetch` is what came with it, where the release was fetched for it."""
+    """What `run` answered.
+
+    `load_trusted` counts the bytes of the weights that a receipt alone stood for; all others were hashed in this call.
+    `repaired` counts those that were fetched anew first. `fetch` is what came, where the release was fetched for it.
+    """
 
     release: str
     publisher: str
