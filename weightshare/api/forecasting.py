@@ -15,7 +15,7 @@ from weightshare.load.layouts import Layout, layout_of
 
 EXTRAS = {
     "run": ("torch", "transformers"),
-    "gguf": ("torch", "transformers", "gguf"),
+    "gguf": ("torch", "transformers", "gguf", "accelerate"),
     "mistral": ("torch", "transformers", "mistral_common"),
     "adapters": ("torch", "transformers", "peft"),
 }

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from weightshare.errors import MissingExtraError, UnsupportedModelError
+from weightshare.load.layouts import layout_of
 from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.progress import Observer, ignore
 from weightshare.run.small_files import proven_folder, read_config
@@ -169,6 +170,22 @@ def load(
             package=error.name,
         ) from error
     release = verified.release
+    layout = layout_of([entry.path for entry in verified.manifest.files])
+    if layout.kind == "gguf":
+        from weightshare.run.gguf_runner import load_gguf
+
+        return load_gguf(
+            verified,
+            folder,
+            layout,
+            device=device,
+            private=mode == "private",
+            dtype=dtype,
+            layers=layers,
+            locations=locations,
+            workers=workers,
+            observe=observe,
+        )
     with proven_folder(verified.manifest, folder, locations) as target:
         blueprint = read_blueprint(target, read_config(target, release), release)
     state = state_dict(
