@@ -21,11 +21,12 @@ from tests.builders_load import flip
 from tests.builders_releases import knows, pin
 from tests.cli.helpers import weightshare
 from tests.integration.test_run_tiny import change_config, checkpoint, logits, words
+from tests.unit.content.test_gguf_header import LIES
 from weightshare.api.running import from_pretrained, open_release, run
 from weightshare.content.store import Home
 from weightshare.errors import UnsupportedModelError, WeightshareError
 from weightshare.manifest.model import MANIFEST_NAME
-from weightshare.run import templating
+from weightshare.run import gguf_runner, templating
 
 SHARD = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -323,6 +324,21 @@ def test_an_index_nested_beyond_reason(target: Target) -> None:
     (target.folder / INDEX).write_bytes(b'{"weight_map":' * 50_000)
     target.sign()
     target.refused(4, INDEX)
+
+
+@pytest.mark.parametrize("lie", ["tensors-beyond", "overlap", "past-the-end", "text-beyond"])
+def test_a_gguf_header_that_lies_reaches_no_runner(
+    target: Target, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_runner, "NEEDED", ("torch", "transformers"))
+    monkeypatch.setattr(
+        "transformers.AutoModelForCausalLM.from_pretrained", None
+    )  # would raise, if it came to it
+    for path in target.folder.iterdir():
+        path.unlink()
+    (target.folder / "model.gguf").write_bytes(LIES[lie])
+    target.sign()
+    target.refused(4, "bad GGUF header")
 
 
 # ---- a disk that others write to

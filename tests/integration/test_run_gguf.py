@@ -34,10 +34,7 @@ def needs_packages() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("private", [False, True], ids=["mapped", "private"])
-def test_smollm2_answers_from_its_gguf(
-    tmp_path: Path, private: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_smollm2_answers_from_its_gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_packages()
     import transformers
 
@@ -54,13 +51,12 @@ def test_smollm2_answers_from_its_gguf(
         release.verified,
         release.folder,
         device="cpu",
-        mode="private" if private else "auto",
         dtype="bf16",
         layers=release.layers,
     ) as runner:
         assert runner.chat
         assert runner.state.bytes == (folder / NAME).stat().st_size
-        assert runner.state.mode == ("private" if private else "mapped")
+        assert runner.state.mode == "mapped"
         answer = runner.generate("What is the capital of France?", max_new_tokens=12)
         assert "Paris" in answer.text
     assert asked == [], "no kernel is looked for on the Hub"

@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -134,6 +134,11 @@ def hand_over(
             meter.add(stretch.length)
         check([proof], whole=True)
         holder.settle()
+        if private and sys.platform == "linux":
+            import fcntl
+
+            with suppress(OSError):  # there is nobody to hold off, and whoever tries would wait for nothing
+                fcntl.fcntl(file.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return Handed(file, holder, private, stack.pop_all())
 
 
