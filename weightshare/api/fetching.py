@@ -16,7 +16,7 @@ from typing import TypedDict, Unpack
 
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
-from weightshare.api.gating import Wish
+from weightshare.api.gating import OnPassed, Wish
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
@@ -68,6 +68,7 @@ def fetch(
     on_warning: Callable[[str], None] = _unwarned,
     order: str = FetchOrder.RAREST,
     on_range: OnRange | None = None,
+    on_passed: OnPassed | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
     on_fetched: Callable[[Fetched], None] = _unmentioned,
@@ -104,6 +105,8 @@ def fetch(
             headers and of tensors by layer, a few at a time, and for all others rarest first.
         on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
             and once when it is proven; those that are here already come first. Called by the thread that fetches.
+        on_passed: told of the verified manifest before any weight byte is asked for; what it raises ends the fetch, and
+            nothing is kept. Not called if the whole release is here already.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
         on_fetched: told when it is complete, before it is served.
@@ -140,6 +143,7 @@ def fetch(
             require_mirrors=require_mirrors,
             order=order,
             on_range=on_range,
+            on_passed=on_passed,
             observe=observe,
         ),
         force=force,
@@ -189,6 +193,7 @@ class How(TypedDict, total=False):
     require_mirrors: int
     order: str
     on_range: OnRange | None
+    on_passed: OnPassed | None
     observe: Observer
 
 
@@ -227,6 +232,7 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
         order=FetchOrder(how.get("order", FetchOrder.RAREST)),
         on_range=how.get("on_range"),
+        on_passed=how.get("on_passed"),
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

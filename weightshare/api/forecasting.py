@@ -36,8 +36,13 @@ class Forecast:
     layout: Layout
     missing: tuple[str, ...] = ()
 
-    def notes(self, *, allow_pickle: bool = False) -> tuple[str, ...]:
-        """One sentence for each thing that stands in the way; none if `run` should work."""
+    def notes(self, *, allow_pickle: bool = False, plainly: bool = True) -> tuple[str, ...]:
+        """One sentence for each thing that stands in the way; none if `run` should work.
+
+        Args:
+            allow_pickle: whether pickles may be read.
+            plainly: say too that nothing is installed to run any model with.
+        """
         layout = self.layout
         notes = []
         if layout.lacks:
@@ -46,7 +51,7 @@ class Forecast:
             notes.append(
                 f"Its weights are pickles ({layout.weights[0]}); `run` needs --allow-pickle to read them."
             )
-        if self.missing:
+        if self.missing and (plainly or layout.extra != "run"):
             notes.append(
                 f"Running {layout.what} needs the Python package {self.missing[0]}, which is not installed: "
                 f"pip install 'weightshare[{layout.extra}]'."

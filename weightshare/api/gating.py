@@ -6,7 +6,7 @@ The verdicts are `trust.gate`'s; here stands where the bytes come from, and what
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,10 @@ from weightshare.swarm.session import Session
 from weightshare.swarm.states import Machine
 from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
+from weightshare.trust.gate import VerifiedManifest
+
+OnPassed = Callable[[VerifiedManifest], None]
+"""Told once a release has come through the gate, before any weight byte. What it raises ends the fetch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Wish:
     mirrors: Demand
     order: FetchOrder = FetchOrder.RAREST
     on_range: OnRange | None = None
+    on_passed: OnPassed | None = None
 
 
 @dataclass(frozen=True, slots=True)
