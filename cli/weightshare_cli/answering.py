@@ -17,8 +17,8 @@ import click
 from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_size
+from weightshare_cli import missing_pages, output, progress
 from weightshare_cli import options as shared
-from weightshare_cli import output, progress
 from weightshare_cli.options import Settings
 from weightshare_cli.writing import Writer
 
@@ -88,6 +88,10 @@ class Answering:
             )
 
 
+NAMES = tuple(field.name for field in fields(Answering))
+"""The parameters that `options` adds."""
+
+
 def options(function: F) -> F:
     """The options of a command that answers; it is called with one `answering: Answering`."""
 
@@ -97,7 +101,21 @@ def options(function: F) -> F:
         return function(*args, answering=Answering(**said), **kwargs)
 
     decorated: Any = collect
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *_LOADING)):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def loading_options(function: F) -> F:
+    """The options that say how a model is loaded, alone; the command is called with one `answering: Answering`."""
+
+    @functools.wraps(function)
+    def collect(*args: Any, **kwargs: Any) -> Any:
+        said = {name: kwargs.pop(name) for name in Answering().loading()}
+        return function(*args, answering=Answering(**said), **kwargs)
+
+    decorated: Any = collect
+    for option in reversed(_LOADING):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 
@@ -123,6 +141,7 @@ def answer(
         WeightshareError: as `open_runner` and generating do.
     """
     answering.check()
+    missing_pages.guard(settings)
     if prompt is None and sys.stdin.isatty() and not settings.json:
         from weightshare_cli.chat import chat
 
@@ -130,6 +149,7 @@ def answer(
         return
     words = _words(prompt)
     with progress.reporter(settings) as observe, open_runner(observe) as runner:
+        settings.last = None  # an interruption from now on is none of the loading
         writer = Writer(observe)
         said = runner.generate(
             words,
@@ -137,6 +157,7 @@ def answer(
             on_text=None if settings.json else writer.write,
             **answering.generating(),
         )
+        runner.complete()
         ran = runner.answered(said)
         observe.stop()
     if settings.json:
@@ -144,8 +165,12 @@ def answer(
         return
     writer.end(ran.text)
     output.warn(ran.warnings)
+    if ran.fetch is not None:
+        output.warn([warning for warning in ran.fetch.warnings if warning not in ran.warnings])
     if not settings.quiet:
         output.note(cost(ran))
+        if ran.fetch is not None:
+            output.note(f"{format_size(ran.fetch.bytes)} fetched and proven, in {ran.fetch.path}")
 
 
 def cost(ran: Ran) -> str:
@@ -204,6 +229,8 @@ _OPTIONS = (
         metavar="R",
         help_text="Make tokens that were used less likely; 1: no penalty. Draws nothing by itself.",
     ),
+)
+_LOADING = (
     _option(
         "--dtype",
         type=click.Choice(["auto", "bf16", "fp16", "fp32"]),

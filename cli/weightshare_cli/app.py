@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "inspect": Verb("inspect", "Show what a release holds and who signed it, without fetching it."),
         "verify": Verb("verify", "Check files on this disk against their signed manifest."),
         "run": Verb("run", "Load a release, proving every byte, and generate text."),
+        "serve": Verb("serve", "Answer OpenAI's clients with a release, every byte of it proven."),
     },
     "Keep": {
         "ls": Verb("ls", "List the releases on this machine."),

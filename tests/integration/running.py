@@ -89,7 +89,7 @@ class Running:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still there after {within:g} s: {self.out()}{self.err()}") from None
 
-    def event(self, number: int = 0) -> dict[str, Any]:
+    def event(self, number: int = 0, *, within: float = 30.0) -> dict[str, Any]:
         """The JSON object on that line of stdout, waited for."""
 
         def look() -> str:
@@ -99,7 +99,7 @@ class Running:
             assert self.status is None or len(lines) > number, (self.status, self.out(), self.err())
             return ""
 
-        value = json.loads(until(look, f"line {number + 1} on stdout"))
+        value = json.loads(until(look, f"line {number + 1} on stdout", within=within))
         assert isinstance(value, dict)
         return value
 

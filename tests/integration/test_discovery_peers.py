@@ -10,9 +10,9 @@ import pytest
 from tests.builders_checkpoints import place, shard, tiny
 from tests.integration.releases import Published, assert_whole, publish
 from tests.integration.running import Running, seeding
-from tests.integration.trackers import free_port
 from tests.integration.waiting import until
 from tests.namespaces import Lan, missing
+from tests.ports import free_port
 from weightshare.manifest.magnet import Magnet, parse
 from weightshare.units import KIB, MIB
 

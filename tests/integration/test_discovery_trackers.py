@@ -11,8 +11,9 @@ from tests.builders_checkpoints import place, tiny
 from tests.https_server import certificate
 from tests.integration.releases import Published, assert_whole, publish
 from tests.integration.running import Running
-from tests.integration.trackers import free_port, hashes_of, open_tracker, own_tracker
+from tests.integration.trackers import hashes_of, open_tracker, own_tracker
 from tests.integration.waiting import until
+from tests.ports import free_port
 
 needs_opentracker = pytest.mark.skipif(
     shutil.which("opentracker") is None, reason="opentracker is not installed"

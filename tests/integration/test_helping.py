@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tests.builders_checkpoints import place, tiny
 from tests.cli.helpers import weightshare
 from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, seeding
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -19,15 +19,9 @@ def published(tmp_path: Path) -> Published:
     return publish(tmp_path / "maintainer", place(tmp_path / "model", tiny()))
 
 
-def free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
-
-
-def helper(home: Path, published: Published, peer: str, port: str, *words: str) -> Running:
+def helper(home: Path, published: Published, peer: str, port: int, *words: str) -> Running:
     home.mkdir(exist_ok=True)
-    more = (*published.trust, "--peer", peer, "--port", port, "--json", *words)
+    more = (*published.trust, "--peer", peer, "--port", str(port), "--json", *words)
     return Running(home, "fetch", published.magnet, str(home / "got"), *more)
 
 
@@ -60,7 +54,7 @@ def test_one_who_has_it_already_helps_as_well(tmp_path: Path, published: Publish
     port = free_port()
     with seeding(published.home) as seeder:
         whole = fetch(tmp_path / "first", published, "--peer", seeder.peer)
-    more = (published.magnet, "--port", port, "--json", "--seed-for", "1h")
+    more = (published.magnet, "--port", str(port), "--json", "--seed-for", "1h")
     with Running(tmp_path / "first", "fetch", *more) as first:
         assert first.event()["path"] == whole["path"]
         fetch(tmp_path / "second", published, "--peer", f"127.0.0.1:{port}", "--timeout", "20")

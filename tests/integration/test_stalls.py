@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,10 +13,11 @@ from tests.builders_checkpoints import place, shard
 from tests.integration.partial_peer import partial_peer
 from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, seeding
-from tests.integration.small_tracker import tracker
 from tests.integration.staged import Disk
+from tests.integration.trackers import own_tracker
 from tests.integration.waiting import until
 from tests.integration.wire import connections
+from tests.ports import free_port
 from weightshare.manifest.metainfo import parse_torrent
 from weightshare.manifest.pieces import PieceMap
 from weightshare.units import KIB, MIB
@@ -53,11 +53,6 @@ def said(running: Running, words: str, *, within: float = 30) -> None:
     """Wait until it says so."""
     until(lambda: words in running.err() or running.status is not None, words, within=within)
     assert words in running.err(), (running.out(), running.err())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_nobody_has_a_piece(published: Published, user: Path) -> None:
@@ -109,7 +104,7 @@ def test_the_cap_is_what_limits(published: Published, user: Path) -> None:
 
 
 def test_a_tracker_that_refuses_is_quoted(published: Published, user: Path) -> None:
-    with tracker(failure="torrent not registered with this tracker") as told:
+    with own_tracker(refusal="torrent not registered with this tracker") as told:
         magnet = f"{published.magnet}&tr={quote(told.url, safe='')}"
         words = ("fetch", magnet, "out", *published.trust, "--json", "--timeout", "5")
         with Running(user, *words) as running:
@@ -129,7 +124,7 @@ def test_a_seeder_that_comes_back_is_called_within_seconds(
     disk = Disk(user / "out", FILES, PIECE)
     with ExitStack() as stack:
         seeder = stack.enter_context(seeding(published.home))
-        told = stack.enter_context(tracker(seeder.port))
+        told = stack.enter_context(own_tracker(named=(seeder.port,), interval=1800))
         magnet, words = published.magnet, ["--max-down", str(MIB), "--timeout", "120", "--json"]
         if way == "peer":
             words += ["--peer", seeder.peer]
@@ -145,7 +140,7 @@ def test_a_seeder_that_comes_back_is_called_within_seconds(
 
         until(some, "a quarter", within=60)
         seeder.kill()
-        told.ports = ()  # as a tracker does that heard nothing for a while
+        told.named = ()  # as a tracker does that heard nothing for a while
         gone = time.monotonic()
         said(running, "no peers")
         until(lambda: time.monotonic() - gone >= away, "it to stay away a while", within=away + 5)

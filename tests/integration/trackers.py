@@ -30,15 +30,6 @@ class OpenTracker:
     port: int
 
 
-def free_port() -> int:
-    """A port that nobody on loopback listens on, over TCP or UDP."""
-    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-        stream.bind(("127.0.0.1", 0))
-        number = int(stream.getsockname()[1])
-        datagrams.bind(("127.0.0.1", number))
-    return number
-
-
 def hashes_of(published: Published) -> tuple[str, ...]:
     """What a tracker knows a release by: its v1 info-hash, and the first 20 bytes of its v2 one (BEP 52)."""
     v1 = published.facts["info_hash_v1"]
@@ -112,6 +103,8 @@ class OwnTracker:
         silent: whether it names nobody to anybody.
         refusal: what it says instead of naming peers (BEP 3's `failure reason`).
         redirect: where it sends everybody instead.
+        named: ports of further peers on 127.0.0.1 that it names to everybody.
+        interval: seconds until it wants to be asked again.
     """
 
     port: int = 0
@@ -119,7 +112,14 @@ class OwnTracker:
     silent: bool = False
     refusal: str = ""
     redirect: str = ""
+    named: Sequence[int] = ()
+    interval: int = 60
     known: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where it is asked, without TLS."""
+        return f"http://127.0.0.1:{self.port}/announce"
 
     def answer(self, query: str, host: str) -> bytes:
         """Note who asks, and name the others."""
@@ -135,19 +135,22 @@ class OwnTracker:
             crowd.discard(here)
         else:
             crowd.add(here)
+        others += [("127.0.0.1", port) for port in self.named]
         peers = b"".join(
             ipaddress.ip_address(host).packed + number.to_bytes(2, "big") for host, number in others
         )
-        return bencode.encode({b"interval": 60, b"peers": peers})
+        return bencode.encode({b"interval": self.interval, b"peers": peers})
 
 
 @contextmanager
-def own_tracker(certificate: Path | None = None, **behaviour: str | bool) -> Iterator[OwnTracker]:
+def own_tracker(
+    certificate: Path | None = None, **behaviour: str | bool | int | Sequence[int]
+) -> Iterator[OwnTracker]:
     """A running tracker on loopback, over TLS where it has a certificate.
 
     Args:
         certificate: key and certificate in one PEM.
-        **behaviour: `silent`, `refusal` or `redirect`.
+        **behaviour: the tracker's attributes.
     """
     tracker = OwnTracker(**behaviour)  # type: ignore[arg-type]
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -28,17 +27,6 @@ _KEPT = ("PATH", "TMPDIR")
 def needs(program: str) -> pytest.MarkDecorator:
     """Skip where a program is not installed."""
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"not installed: {program}")
-
-
-def free_port() -> int:
-    """A port of the loopback device on which nobody listens just now, neither TCP nor UDP."""
-    while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            stream.bind(("127.0.0.1", 0))
-            port = int(stream.getsockname()[1])
-            with contextlib.suppress(OSError):
-                datagram.bind(("127.0.0.1", port))
-                return port
 
 
 class Program:

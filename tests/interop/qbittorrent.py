@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.interop.programs import Program, free_port, running
+from tests.interop.programs import Program, running
+from tests.ports import free_port
 
 PREFERS, DEMANDS, REFUSES = 0, 1, 2
 """What it can be told of encrypted handshakes."""
@@ -55,7 +56,8 @@ class QBittorrent:
     def is_whole(self) -> bool:
         """Whether it has all of its one torrent and says that it seeds it."""
         torrents = self.torrents()
-        assert all(torrent["state"] not in ("error", "missingFiles") for torrent in torrents), torrents
+        failed = [torrent for torrent in torrents if torrent["state"] in ("error", "missingFiles")]
+        assert not failed, (failed, self.ask("log/main"))
         return bool(torrents) and all(t["progress"] == 1 and t["state"] in _WHOLE for t in torrents)
 
     def until_whole(self) -> None:

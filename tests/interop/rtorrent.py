@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.interop.programs import Program, free_port, running
+from tests.interop.programs import Program, running
+from tests.ports import free_port
 
 
 class RTorrent:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.integration.running import seeding
 from tests.interop.announcing import tracking
-from tests.interop.programs import free_port, needs, running, version_of
+from tests.interop.programs import needs, running, version_of
 from tests.interop.swarms import assert_same, publish
+from tests.ports import free_port
 
 pytestmark = needs("aria2c")
 

@@ -10,7 +10,7 @@ from weightshare.api.countersigning import Attester, Demand, Heard, load_signer,
 from weightshare.api.offering import locate, problems_of
 from weightshare.api.results import FileVerdict, Verified
 from weightshare.api.trusting import Trustee
-from weightshare.content.receipts import Receipt, load_receipts, save_receipts
+from weightshare.content.receipts import Receipt, save_receipts, void_receipts
 from weightshare.content.store import Home, Store
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import BadSignatureError, RevokedError, UnknownPublisherError
@@ -95,9 +95,7 @@ def verify(
         place = store.folder(record) / "receipts.json"
         if problems_of(reports):
             # A file may have been wrong before it had its receipt, or may have rotted: nobody is to trust that again.
-            bad = {report.path for report in reports if not report.ok}
-            kept = load_receipts(place)
-            save_receipts(place, {path: r.void() if path in bad else r for path, r in kept.items()})
+            void_receipts(place, {report.path for report in reports if not report.ok})
         else:
             save_receipts(
                 place,
@@ -108,6 +106,10 @@ def verify(
     warnings = [*located.verified.warnings, *heard.warnings, *(attester.warnings if attester else ())]
     if selected is not None:
         warnings.append(f"only {len(selected)} of {len(manifest.files)} files were fetched")
+    if located.parts:
+        some = sorted(located.parts)
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        warnings.append(f"{some[0]}{more}: only pieces are here, staged; a plain fetch brings the rest")
     return Verified(
         ok=ok,
         release=located.verified.release,

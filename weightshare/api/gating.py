@@ -13,11 +13,13 @@ from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.countersigning import Demand, Heard
+from weightshare.api.following import Follower
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import IntegrityError
+from weightshare.load.selection import Selection
 from weightshare.manifest.merkle import leaves_of, root_of
 from weightshare.manifest.metainfo import Info, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
@@ -48,6 +50,13 @@ class Wish:
     order: FetchOrder = FetchOrder.RAREST
     on_range: OnRange | None = None
     on_passed: OnPassed | None = None
+    follower: Follower | None = None
+    select: Selection | None = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to know of single pieces before their files are whole."""
+        return self.on_range is not None or self.follower is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,12 +24,16 @@ _OWN_CODE = "The release carries code of its own for it, which is never run."
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What a release's small files say: model class, config, tokenizer, and how it likes to generate."""
+    """What a release's small files say: model class, config, tokenizer, and how it likes to generate.
+
+    `renamed` makes the names and rows of another layout transformers' own; None where they are.
+    """
 
     model_class: Any
     config: Any
     tokenizer: Any | None
     generation_config: Any | None
+    renamed: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
 
 
 def read_blueprint(target: Path, raw: Mapping[str, Any], release: str) -> Blueprint:
@@ -95,6 +99,8 @@ def build(
         DeviceError: the device is too small.
     """
     wanted = _dtype_of(dtype) or getattr(blueprint.config, "dtype", None) or _first_float(tensors)
+    if blueprint.renamed is not None:
+        tensors = blueprint.renamed(tensors)
     state: dict[str, Any] = dict(tensors)
     if device != "cpu":
         # transformers would move each tensor to the CPU: that is where models go for which it has no device

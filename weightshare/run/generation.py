@@ -14,7 +14,7 @@ from transformers import StoppingCriteria, TextStreamer
 from weightshare.errors import DeviceError, LoadError, UsageError
 from weightshare.run.quiet import quiet
 from weightshare.run.sampling import Sampling
-from weightshare.run.templating import render
+from weightshare.run.templating import by_mistral_common, mistral_tokens, render
 
 Message = Mapping[str, str]
 """One turn of a chat: `role` (`system`, `user`, `assistant`) and `content`."""
@@ -67,8 +67,10 @@ def encode(tokenizer: Any, prompt: str | Sequence[Message], *, system: str | Non
         )
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
-        # The template has written the special tokens too.
-        inputs = tokenizer(render(tokenizer, messages), add_special_tokens=False, return_tensors="pt")
+        if by_mistral_common(tokenizer):
+            inputs = mistral_tokens(tokenizer, messages)
+        else:  # the template has written the special tokens too
+            inputs = tokenizer(render(tokenizer, messages), add_special_tokens=False, return_tensors="pt")
     elif isinstance(prompt, str) and system is None:
         inputs = tokenizer(prompt, return_tensors="pt")
     else:

@@ -102,9 +102,9 @@ def read_config(target: Path, release: str) -> dict[str, object]:
             architecture="",
             kernel=kernel,
         )
-    if found := _too_many(config):
+    if excess := _too_many(config):
         raise UnsupportedModelError(
-            f"{release}: {CONFIG} says {found[0]} = {found[1]}, and no model has more than {found[2]}.",
+            f"{release}: {CONFIG} says {excess[0]} = {excess[1]}, and no model has more than {excess[2]}.",
             hint="A program that believed it would fill the memory. Ask the publisher for a sound release.",
             architecture="",
         )

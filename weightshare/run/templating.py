@@ -65,6 +65,29 @@ def render(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
     return text
 
 
+def by_mistral_common(tokenizer: Any) -> bool:
+    """Whether a tokenizer is mistral-common's, which has no template: its chat format is code of its own."""
+    return "mistral_common" in type(tokenizer).__module__
+
+
+def mistral_tokens(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> Any:
+    """The tokens that mistral-common makes of messages; what controls the model cannot be written as text there.
+
+    Raises:
+        UsageError: it refuses these messages.
+    """
+    try:
+        return tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"The release's chat format refuses these messages: {reason.rstrip('.')}.",
+            hint="A chat begins with a user's message or a system message, and they take turns.",
+        ) from error
+
+
 def bounded(work: Callable[[], _T], seconds: float) -> _T:
     """Do some work in pure Python, in this thread, and break it off when it takes too long.
 

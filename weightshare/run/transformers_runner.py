@@ -15,9 +15,9 @@ from weightshare.errors import MissingExtraError, UnsupportedModelError
 from weightshare.load.layouts import layout_of
 from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.progress import Observer, ignore
-from weightshare.run.small_files import proven_folder, read_config
 
 if TYPE_CHECKING:
+    from weightshare.content.receipts import Receipt
     from weightshare.run.generation import Generation, Message
     from weightshare.trust.gate import VerifiedManifest
 
@@ -136,7 +136,9 @@ def load(
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
+    allow_pickle: bool = False,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> Runner:
     """Load a release into the transformers class that its config names.
 
@@ -152,17 +154,20 @@ def load(
         layers: as for `load.loader.state_dict`.
         locations: as for `load.loader.state_dict`.
         workers: as for `load.loader.state_dict`.
+        allow_pickle: as for `load.loader.state_dict`.
         observe: told how many bytes of the weights are proven.
+        receipts: as for `load.loader.state_dict`. Config and tokenizer are hashed in any case.
 
     Raises:
         UnsupportedModelError: transformers does not know the architecture, or cannot use what the release
             holds.
         MissingExtraError: torch or transformers is not installed.
-        CorruptError, SafetensorsError, CheckpointError, DeviceError, UsageError: as `load.loader.state_dict`
-        does.
+        CorruptError, SafetensorsError, CheckpointError, PickleError, DeviceError, UsageError: as
+            `load.loader.state_dict` does.
     """
     try:
-        from weightshare.run.building import build, read_blueprint
+        from weightshare.run.building import build
+        from weightshare.run.layouts import blueprint_of
     except ImportError as error:
         raise MissingExtraError(
             f"Running a model needs the Python package {error.name}, which is not installed.",
@@ -186,8 +191,7 @@ def load(
             workers=workers,
             observe=observe,
         )
-    with proven_folder(verified.manifest, folder, locations) as target:
-        blueprint = read_blueprint(target, read_config(target, release), release)
+    blueprint = blueprint_of(verified.manifest, folder, locations)
     state = state_dict(
         verified,
         folder,
@@ -196,7 +200,9 @@ def load(
         layers=layers,
         locations=locations,
         workers=workers,
+        allow_pickle=allow_pickle,
         observe=observe,
+        receipts=receipts,
     )
     try:
         model, notes = build(blueprint, state.tensors, state.device, release, dtype=dtype)

@@ -23,7 +23,6 @@ ALERTS = int(
     | lt.alert_category.status
     | lt.alert_category.storage
     | lt.alert_category.piece_progress
-    | lt.alert_category.file_progress
     | lt.alert_category.tracker
     | lt.alert_category.connect
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weightshare.api.results.fetching import Fetched
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What `run` answered."""
+    """What `run` answered; `fetch` is what came with it, where the release was fetched for it."""
 
     release: str
     publisher: str
@@ -20,10 +22,14 @@ class Ran:
     tokens: int
     tokens_per_second: float
     finish: str = "stop"
+    load_trusted: int = 0
+    repaired: int = 0
     warnings: tuple[str, ...] = ()
+    fetch: Fetched | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
+        fetch: dict[str, object] = {} if self.fetch is None else {"fetch": self.fetch.to_json()}
         return {
             "release": self.release,
             "publisher": self.publisher,
@@ -33,11 +39,15 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": True,
+                "verified": not self.load_trusted,
+                "proven_bytes": self.load_bytes - self.load_trusted,
+                "trusted_bytes": self.load_trusted,
                 "mode": self.load_mode,
+                "repaired_bytes": self.repaired,
             },
             "tokens": self.tokens,
             "tokens_per_second": round(self.tokens_per_second, 2),
             "finish": self.finish,
             "warnings": list(self.warnings),
+            **fetch,
         }
