@@ -158,6 +158,10 @@ class SafetensorsError(IntegrityError):
     """A safetensors header that breaks the format. Facts: `path`, `reason`."""
 
 
+class GgufError(IntegrityError):
+    """A GGUF header that breaks the format, or lies about what follows. Facts: `path`, `reason`."""
+
+
 class CheckpointError(IntegrityError):
     """A checkpoint that is not whole: an index that names missing shards, a file that changed while read."""
 

@@ -5,8 +5,10 @@ All is properly signed unless it says otherwise, so nothing but the loader stand
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import struct
 import sys
 from collections.abc import Callable
@@ -21,11 +23,12 @@ from tests.builders_load import flip
 from tests.builders_releases import knows, pin
 from tests.cli.helpers import weightshare
 from tests.integration.test_run_tiny import change_config, checkpoint, logits, words
+from tests.unit.content.test_gguf_header import LIES
 from weightshare.api.running import from_pretrained, open_release, run
 from weightshare.content.store import Home
 from weightshare.errors import UnsupportedModelError, WeightshareError
 from weightshare.manifest.model import MANIFEST_NAME
-from weightshare.run import templating
+from weightshare.run import gguf_runner, templating
 
 SHARD = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -323,6 +326,83 @@ def test_an_index_nested_beyond_reason(target: Target) -> None:
     (target.folder / INDEX).write_bytes(b'{"weight_map":' * 50_000)
     target.sign()
     target.refused(4, INDEX)
+
+
+@pytest.mark.parametrize("lie", ["tensors-beyond", "overlap", "past-the-end", "text-beyond"])
+def test_a_gguf_header_that_lies_reaches_no_runner(
+    target: Target, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_runner, "NEEDED", ("torch", "transformers"))
+    monkeypatch.setattr(
+        "transformers.AutoModelForCausalLM.from_pretrained", None
+    )  # would raise, if it came to it
+    for path in target.folder.iterdir():
+        path.unlink()
+    (target.folder / "model.gguf").write_bytes(LIES[lie])
+    target.sign()
+    target.refused(4, "bad GGUF header")
+
+
+# ---- pickles
+
+
+class Evil:
+    """Runs a command when it is unpickled by a program that believes it."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self._command,)
+
+
+def mistral(target: Target, weights: bytes) -> None:
+    """Put a release in Mistral's older layout in the folder."""
+    for path in target.folder.iterdir():
+        if path.name not in ("tokenizer.json", "tokenizer_config.json"):
+            path.unlink()
+    params = {
+        "dim": 32,
+        "n_layers": 1,
+        "head_dim": 8,
+        "hidden_dim": 64,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "norm_eps": 1e-5,
+        "vocab_size": 128,
+    }
+    (target.folder / "params.json").write_text(json.dumps(params))
+    (target.folder / "consolidated.00.pth").write_bytes(weights)
+
+
+def evil_pth(target: Target, zipped: bool) -> bytes:
+    command = Evil(f"touch {target.ran}")
+    if not zipped:
+        return pickle.dumps(command)
+    saved = io.BytesIO()
+    torch.save({"norm.weight": torch.ones(32), "x": command}, saved)
+    return saved.getvalue()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["torch", "bare"])
+def test_a_pickle_that_would_run_a_command_never_does(target: Target, zipped: bool) -> None:
+    weights = evil_pth(target, zipped)
+    mistral(target, weights)
+    target.sign()
+    target.refused(8, "pickle")
+    with pytest.raises(WeightshareError) as caught:
+        run(
+            str(target.folder),
+            "w3",
+            home=target.home,
+            loading={"device": "cpu", "allow_pickle": True},
+            max_new_tokens=2,
+        )
+    assert caught.value.exit_code in (4, 7, 8), caught.value
+    assert not target.ran.exists()
+    if not zipped:
+        pickle.loads(weights)
+        assert target.ran.exists(), "believed, it would have run"
 
 
 # ---- a disk that others write to

@@ -12,7 +12,12 @@ from tests.builders_load import flip
 from tests.cli.helpers import ok, result, weightshare
 from tests.integration.releases import Published, publish
 from tests.integration.running import seeding
+from weightshare.api.fetching import fetch
+from weightshare.api.forecasting import check_runnable
+from weightshare.content.store import Home
+from weightshare.errors import UnsupportedModelError
 from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.trust.gate import VerifiedManifest
 from weightshare.units import KIB
 
 TEMPLATE = "{% for m in messages %}\n{{ m.content }}\x1b[2J\u202e\n{% endfor %}\n" + "{# long #}\n" * 40
@@ -108,3 +113,36 @@ def test_what_it_lacks_to_be_run_is_said(published: Published) -> None:
     assert "it lacks a tokenizer" in seen["hindrances"][0]
     shown = ok(published.home, "inspect", "acme/m7b")
     assert "to run it: It is a transformers model; to be run it lacks a tokenizer" in shown
+
+
+def test_fetch_says_it_before_the_first_weight_byte_and_a_refusal_keeps_nothing(
+    published: Published, tmp_path: Path
+) -> None:
+    user = tmp_path / "user"
+    user.mkdir()
+    with seeding(published.home) as seeder:
+        host, port = seeder.peer.rsplit(":", 1)
+
+        def refuse(verified: VerifiedManifest) -> None:
+            check_runnable(verified.release, [entry.path for entry in verified.manifest.files])
+
+        with pytest.raises(UnsupportedModelError, match="lacks a tokenizer") as caught:
+            fetch(
+                published.magnet,
+                user / "model",
+                home=Home(user / "weightshare"),
+                trust=[published.trust[1]],
+                network="local",
+                peers=[(host, int(port))],
+                on_passed=refuse,
+            )
+        assert caught.value.exit_code == 7
+        assert not (user / "model").exists()
+        assert result(user, "ls") == {"releases": []}
+        done = weightshare(user, "fetch", published.magnet, *published.trust, "--peer", seeder.peer)
+        given = seeder.stop()["uploaded"]
+    assert done.returncode == 0
+    shown = done.stderr.decode()
+    assert "to be run it lacks a tokenizer" in " ".join(shown.split())
+    assert shown.index("note:") < shown.index("every byte proven")
+    assert given < 1.5 * published.size, "the one that was refused fetched no weights"

@@ -148,6 +148,8 @@ class FetchJob:
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
         record = self._record or self._new_record(passed)
         self._enter(State.PLANNING)
+        if self._wish.on_passed is not None:
+            self._wish.on_passed(passed.decision.verified)
         select = self._wish.select
         with self._store.lock(record), ExitStack() as stack:
             pieces = self._pieces(passed, record, live)

@@ -17,7 +17,7 @@ from typing import TypedDict, Unpack
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
-from weightshare.api.gating import Wish
+from weightshare.api.gating import OnPassed, Wish
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
@@ -77,6 +77,7 @@ def fetch(
     on_warning: Callable[[str], None] = _unwarned,
     order: str = FetchOrder.RAREST,
     on_range: OnRange | None = None,
+    on_passed: OnPassed | None = None,
     follower: Follower | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
@@ -121,6 +122,8 @@ def fetch(
             headers and of tensors by layer, a few at a time, and for all others rarest first.
         on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
             and once when it is proven; those that are here already come first. Called by the thread that fetches.
+        on_passed: told of the verified manifest before any weight byte is asked for; what it raises ends the fetch, and
+            nothing is kept. Not called if the whole release is here already.
         follower: told of every piece as it lands; for a load that goes on beside the fetch.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
@@ -163,6 +166,7 @@ def fetch(
             require_mirrors=require_mirrors,
             order=order,
             on_range=on_range,
+            on_passed=on_passed,
             follower=follower,
             observe=observe,
         ),
@@ -217,6 +221,7 @@ class How(TypedDict, total=False):
     require_mirrors: int
     order: str
     on_range: OnRange | None
+    on_passed: OnPassed | None
     follower: Follower | None
     observe: Observer
 
@@ -289,6 +294,7 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
         order=order,
         on_range=how.get("on_range"),
+        on_passed=how.get("on_passed"),
         follower=how.get("follower"),
         select=None if select.everything else select,
     )

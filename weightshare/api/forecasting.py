@@ -15,7 +15,7 @@ from weightshare.load.layouts import Layout, layout_of
 
 EXTRAS = {
     "run": ("torch", "transformers"),
-    "gguf": ("torch", "transformers", "gguf"),
+    "gguf": ("torch", "transformers", "gguf", "accelerate"),
     "mistral": ("torch", "transformers", "mistral_common"),
     "adapters": ("torch", "transformers", "peft"),
 }
@@ -36,8 +36,13 @@ class Forecast:
     layout: Layout
     missing: tuple[str, ...] = ()
 
-    def notes(self, *, allow_pickle: bool = False) -> tuple[str, ...]:
-        """One sentence for each thing that stands in the way; none if `run` should work."""
+    def notes(self, *, allow_pickle: bool = False, plainly: bool = True) -> tuple[str, ...]:
+        """One sentence for each thing that stands in the way; none if `run` should work.
+
+        Args:
+            allow_pickle: whether pickles may be read.
+            plainly: say too that nothing is installed to run any model with.
+        """
         layout = self.layout
         notes = []
         if layout.lacks:
@@ -46,7 +51,7 @@ class Forecast:
             notes.append(
                 f"Its weights are pickles ({layout.weights[0]}); `run` needs --allow-pickle to read them."
             )
-        if self.missing:
+        if self.missing and (plainly or layout.extra != "run"):
             notes.append(
                 f"Running {layout.what} needs the Python package {self.missing[0]}, which is not installed: "
                 f"pip install 'weightshare[{layout.extra}]'."

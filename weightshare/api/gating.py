@@ -6,7 +6,7 @@ The verdicts are `trust.gate`'s; here stands where the bytes come from, and what
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,10 @@ from weightshare.swarm.session import Session
 from weightshare.swarm.states import Machine
 from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
+from weightshare.trust.gate import VerifiedManifest
+
+OnPassed = Callable[[VerifiedManifest], None]
+"""Told once a release has come through the gate, before any weight byte. What it raises ends the fetch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Wish:
     mirrors: Demand
     order: FetchOrder = FetchOrder.RAREST
     on_range: OnRange | None = None
+    on_passed: OnPassed | None = None
     follower: Follower | None = None
     select: Selection | None = None
 

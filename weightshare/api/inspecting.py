@@ -17,12 +17,12 @@ from weightshare.api.forecasting import forecast
 from weightshare.api.offering import links_of, locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.sources import resolve
+from weightshare.content.gguf_header import read_gguf_header
 from weightshare.content.safetensors_header import read_header
 from weightshare.content.self_description import SelfDescription
 from weightshare.content.store import Home, Store
 from weightshare.errors import (
     ReleaseNotFoundError,
-    SafetensorsError,
     UnknownPublisherError,
     WeightshareError,
 )
@@ -209,11 +209,12 @@ def _tensors(manifest: Manifest, folder: Path | None) -> tuple[tuple[InspectedTe
         return (), warnings
     for entry in manifest.files:
         path = folder / entry.path
-        if not entry.path.endswith(".safetensors") or not path.is_file():
+        read = {".safetensors": read_header, ".gguf": read_gguf_header}.get(path.suffix)
+        if read is None or not path.is_file():
             continue
         try:
-            header = read_header(path, entry.path)
-        except (SafetensorsError, WeightshareError, OSError) as error:
+            header = read(path, entry.path)
+        except (WeightshareError, OSError) as error:
             warnings.append(str(error))
             continue
         found.extend(

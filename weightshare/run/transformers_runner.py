@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from weightshare.errors import MissingExtraError, UnsupportedModelError, UsageError
+from weightshare.load.layouts import layout_of
 from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.progress import Observer, ignore
 
@@ -185,6 +186,26 @@ def load(
     if device_map is not None and device != "auto":
         raise UsageError(
             "A device is one, and a device map spreads the model over several.", hint="Give one of the two."
+        )
+    layout = layout_of([entry.path for entry in verified.manifest.files])
+    if layout.kind == "gguf":
+        from weightshare.run.gguf_runner import load_gguf
+
+        if device_map is not None:
+            raise UsageError(
+                "A model in GGUF is not spread over several devices.", hint="Leave the device map out."
+            )
+        return load_gguf(
+            verified,
+            folder,
+            layout,
+            device=device,
+            private=mode == "private",
+            dtype=dtype,
+            layers=layers,
+            locations=locations,
+            workers=workers,
+            observe=observe,
         )
     blueprint = blueprint_of(verified.manifest, folder, locations)
     placement = plan(blueprint, device_map, wanted, release) if device_map is not None else None

@@ -16,6 +16,7 @@ from weightshare_cli import answering as answers
 from weightshare_cli import options, output, progress, serving
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
+from weightshare_cli.errors import paragraph
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
@@ -24,6 +25,7 @@ from weightshare_cli.streaming import open_link
 if TYPE_CHECKING:
     from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
     from weightshare.api.running import OpenRunner
+    from weightshare.trust.gate import VerifiedManifest
 
 
 @click.command(
@@ -281,6 +283,14 @@ def command(
             with observe.paused():
                 output.warn([warning])
 
+        def passed(verified: VerifiedManifest) -> None:
+            from weightshare.api.forecasting import forecast
+
+            expected = forecast([entry.path for entry in verified.manifest.files])
+            for hindrance in expected.notes(plainly=False):
+                with observe.paused():
+                    output.tell(paragraph("note", hindrance))
+
         def fetched_now(fetched: Fetched) -> None:
             if seed_for:
                 with observe.paused():
@@ -297,6 +307,8 @@ def command(
             directory,
             force=force,
             on_warning=warn,
+            # Whoever takes only some of the files has something else in mind than to run it.
+            on_passed=None if settings.quiet or include or exclude or tensors else passed,
             seed_for=seed_for,
             on_fetched=fetched_now,
             on_status=status,
