@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from weightshare.errors import CorruptError, LoadError, MissingExtraError, Unsup
 from weightshare.load.arrivals import Aborted, Arrivals
 from weightshare.run.small_files import is_wanted, proven_folder, read_config
 from weightshare.run.transformers_runner import Runner
+from weightshare.units import GIB
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from weightshare.load.loader import LoadedState
     from weightshare.run.building import Blueprint
     from weightshare.trust.gate import VerifiedManifest
+
+_WARM = GIB
+"""Bytes of weights up to which the model is run once for nothing; each byte is read for that."""
 
 
 def import_runner() -> None:
@@ -135,6 +140,8 @@ class EarlyModel:
             return  # perhaps only because there is nothing in the tensors yet
         if shares(model, tensors):
             self._built = model, notes
+            if device == "cpu" and sum(tensor.nbytes for tensor in tensors.values()) <= _WARM:
+                _warm_up(model, blueprint.tokenizer)
 
     # ---- the end
 
@@ -161,6 +168,19 @@ class EarlyModel:
         model, notes = self._built
         state.tensors = {}
         return Runner(self._verified.release, model, self._blueprint.tokenizer, state, (*state.notes, *notes))
+
+
+def _warm_up(model: Any, tokenizer: Any | None) -> None:
+    """Have the libraries do now what they do at the first token of a process: imports, templates, their own threads.
+
+    The weights are not there, or not all of them, so what comes out means nothing, and nobody sees it.
+    """
+    from weightshare.run.generation import generate
+
+    if tokenizer is None or not model.can_generate():
+        return
+    with suppress(Exception):  # it may well stumble over what is not there
+        generate(model, tokenizer, "Hello", max_new_tokens=1)
 
 
 def shares(model: Any, tensors: Mapping[str, torch.Tensor]) -> bool:
