@@ -7,10 +7,10 @@ every byte proven through the mapping), builds the model and makes the first tok
 from before the load. The files are in the page cache in both.
 
 PyTorch, transformers and the model's own module in it are imported before the clock starts in both, unless said
-otherwise: `with imports` is what a user sees who types `fetch` and then `run`, a new process each, against one who types
-`fetch --run`. There the streaming side imports while it fetches, which is what the cap gives it time for; the plain side
-imports after. What a process does once at its first token besides, the streaming side has done by then too, with a token
-that nobody sees.
+otherwise: `with imports` is what a user sees who types `fetch` and then `run`, a new process each, against one who
+types `fetch --run`. There the streaming side imports while it fetches, which is what the cap gives it time for; the
+plain side imports after. What a process does once at its first token besides, the streaming side has done by then too,
+with a token that nobody sees.
 
 Both must give the same text.
 
