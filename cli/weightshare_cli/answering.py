@@ -134,6 +134,7 @@ def answer(
         return
     words = _words(prompt)
     with progress.reporter(settings) as observe, open_runner(observe) as runner:
+        settings.last = None  # an interruption from now on is none of the loading
         writer = Writer(observe)
         said = runner.generate(
             words,
@@ -159,8 +160,10 @@ def answer(
 
 def cost(ran: Ran) -> str:
     """What an answer took, on one line."""
+    hashed = ran.load_bytes - ran.load_trusted_bytes
+    how = "proven and loaded" if ran.load_verified else f"loaded, {format_size(hashed)} of it proven,"
     return (
-        f"{format_size(ran.load_bytes)} proven and loaded in {output.took(ran.load_seconds)}; "
+        f"{format_size(ran.load_bytes)} {how} in {output.took(ran.load_seconds)}; "
         f"{ran.tokens} tokens at {ran.tokens_per_second:.1f} a second on {ran.device}"
     )
 

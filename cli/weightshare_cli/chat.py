@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "/help": "what can be typed here",
     "/clear": "forget the conversation so far",
-    "/system TEXT": "tell the model who it is, from the next message on; without TEXT, show it",
+    "/system TEXT": "tell the model who it is; alone, show what it was told",
     "/exit": "end; so does Ctrl-D",
 }
 
@@ -39,6 +39,7 @@ def chat(settings: Settings, open_runner: Callable[[Observer], OpenRunner], answ
     """
     with progress.reporter(settings) as observe, open_runner(observe) as runner:
         observe.stop()
+        settings.last = None  # an interruption from now on is none of the loading
         if answering.system is not None and not runner.chat:
             raise _no_template()
         Chat(settings, runner, answering, observe).talk()

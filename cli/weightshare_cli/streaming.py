@@ -52,7 +52,7 @@ def open_link(
     return stream_runner(
         source,
         answers=True,
-        loading=answering.loading(),
+        loading={**answering.loading(), "allow_pickle": fetching.get("allow_pickle", False)},
         directory=directory,
         home=home_of(settings),
         confirm=confirm if can_ask(settings) else None,

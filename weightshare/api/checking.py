@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from weightshare.api.countersigning import Attester, Demand, Heard, load_signer, torrent_of
 from weightshare.api.offering import locate, problems_of
+from weightshare.api.repairing import Sources
+from weightshare.api.repairing import repair as mend
 from weightshare.api.results import FileVerdict, Verified
 from weightshare.api.trusting import Trustee
-from weightshare.content.receipts import Receipt, load_receipts, save_receipts
+from weightshare.content.receipts import Receipt, save_receipts, void_receipts
 from weightshare.content.store import Home, Store
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import BadSignatureError, RevokedError, UnknownPublisherError
@@ -34,6 +38,7 @@ def verify(
     force: bool = False,
     attestations: Sequence[str | Path] = (),
     require_mirrors: int = 0,
+    repair: Sources | None = None,
     observe: Observer = ignore,
 ) -> Verified:
     """Hash every file of a release and compare it with the signed manifest.
@@ -51,6 +56,7 @@ def verify(
         force: replace a file that is there already.
         attestations: countersignatures by mirrors, to be held against this release.
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
+        repair: where to fetch what is damaged or missing; then all is hashed once more. None only reports.
         observe: told how it goes.
 
     Returns:
@@ -62,7 +68,9 @@ def verify(
         TooFewMirrorsError: fewer mirrors vouch for it than are demanded.
         CheckpointError: something is to be signed, and the release is here only in part.
         FileInTheWayError: the countersignature's file is there.
-        StoreError: mirrors matter, and the store does not know the release's torrent.
+        StoreError: mirrors matter, and the store does not know the release's torrent; or a release is to be repaired
+            that was not fetched.
+        NetworkError: what is to be repaired did not come; resumable.
     """
     began = time.monotonic()
     home = home or Home.default()
@@ -86,6 +94,24 @@ def verify(
         locations=located.locations,
         observe=observe,
     )
+    if repair is not None and (bad := {report.path for report in problems_of(reports)}):
+        again = partial(
+            verify,
+            release,
+            detached=detached,
+            home=home,
+            trust=trust,
+            sign_as=sign_as,
+            passphrase=passphrase,
+            waiting=waiting,
+            out=out,
+            force=force,
+            attestations=attestations,
+            require_mirrors=require_mirrors,
+            observe=observe,
+        )
+        mended = mend(located, bad, repair, home=home, trust=trust, observe=observe)
+        return replace(again(), repaired=mended.received.swarm, seconds=time.monotonic() - began)
     record = located.record
     selected = record.selected if record is not None else None
     if selected is not None:
@@ -95,9 +121,7 @@ def verify(
         place = store.folder(record) / "receipts.json"
         if problems_of(reports):
             # A file may have been wrong before it had its receipt, or may have rotted: nobody is to trust that again.
-            bad = {report.path for report in reports if not report.ok}
-            kept = load_receipts(place)
-            save_receipts(place, {path: r.void() if path in bad else r for path, r in kept.items()})
+            void_receipts(place, {report.path for report in reports if not report.ok})
         else:
             save_receipts(
                 place,

@@ -73,7 +73,7 @@ class PieceReuse:
 
     Args:
         info: its torrent.
-        record: the release at its place; what stands there is not looked at.
+        record: the release at its place; of what stands there, files that were found damaged are looked at.
         store: the releases on this machine.
         torrent: its `.torrent`, where the source gave one.
         live: the torrent among peers, where it has come through the gate just now.
@@ -91,7 +91,7 @@ class PieceReuse:
         self._live = live
         self.layers: Mapping[bytes, bytes] = torrent.piece_layers if torrent is not None else {}
         if not self.layers:
-            self.layers = load_layers(store.folder(record), info)
+            self.layers = load_layers(store.folder(record), info) or _kept_layers(store, record)
 
     def find(self, spans: Sequence[Span], had: Mapping[int, bytes]) -> Found:
         """Look for the pieces of some files that are missing.
@@ -104,7 +104,8 @@ class PieceReuse:
             NetworkError, StoreError: as of asking peers, and of reading the store.
         """
         others = [other for other in self._store.records() if other.id != self._record.id]
-        if not spans or not any(True for other in others for _ in _files(self._store, other)):
+        damaged = self._damaged(spans)
+        if not spans or not (damaged or any(True for other in others for _ in _files(self._store, other))):
             return NOTHING
         self.ask(spans)
         wanted = Wanted(self._info, spans, self.layers, had)
@@ -120,7 +121,14 @@ class PieceReuse:
             for source, look in _files(self._store, other):
                 if not source.sure:
                     wanted.look(source, look())
+        for source, look in damaged:
+            wanted.look(source, look())
         return Found(tuple(wanted.runs()), wanted)
+
+    def _damaged(self, spans: Sequence[Span]) -> list[tuple[Source, Callable[[], Hashed]]]:
+        """Those of these files that stand in their places all the same: most of their pieces may be sound."""
+        missing = {self._record.path / span.file.path for span in spans}
+        return [found for found in _files(self._store, self._record) if found[0].path in missing]
 
     @property
     def all_layers(self) -> Mapping[bytes, bytes] | None:
@@ -210,6 +218,14 @@ def load_layers(state: Path, info: Info) -> dict[bytes, bytes]:
         if whole and merkle.file_root(merkle.split_layer(layer), info.piece_length) == file.pieces_root:
             layers[file.pieces_root] = layer
     return layers
+
+
+def _kept_layers(store: Store, record: Record) -> Mapping[bytes, bytes]:
+    """The layers of a release that was whole once, from its `.torrent` in the store."""
+    with suppress(OSError, WeightshareError):
+        raw = store.torrent(record)
+        return parse_torrent(raw).piece_layers if raw is not None else {}
+    return {}
 
 
 def _files(store: Store, record: Record) -> Iterator[tuple[Source, Callable[[], Hashed]]]:

@@ -7,23 +7,31 @@ against the signed manifest in this very process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from weightshare.api.adapting import base_of
 from weightshare.api.fetching import already_here
 from weightshare.api.offering import Located, locate
+from weightshare.api.repairing import Sources
+from weightshare.api.repairing import repair as mend
 from weightshare.api.results import Fetched, Ran
 from weightshare.api.trusting import Trustee
+from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.store import Home, Store
+from weightshare.errors import CorruptError
+from weightshare.load.layouts import layout_of
 from weightshare.progress import Observer, ignore
 from weightshare.run.sampling import Sampling
 from weightshare.trust.gate import VerifiedManifest
+from weightshare.units import format_size
 
 if TYPE_CHECKING:
     import torch
 
+    from weightshare.load.selection import Dims
     from weightshare.run.generation import Generation, Message
     from weightshare.run.transformers_runner import Runner
 
@@ -41,6 +49,8 @@ class Loading(TypedDict, total=False):
         private: copy the weights into memory of our own instead of mapping the files.
         trust_receipt: skip the hash of files that have not changed since they were last proven here. It does not
             notice a disk that returns other bytes, nor whoever can write its files and set its clock.
+        allow_pickle: load weights in Mistral's `consolidated.*.pth`: torch's restricted unpickler reads which tensors
+            there are, out of proven bytes.
     """
 
     device: str
@@ -48,6 +58,20 @@ class Loading(TypedDict, total=False):
     device_map: str | Mapping[str, str | int] | None
     private: bool
     trust_receipt: bool
+    allow_pickle: bool
+
+
+class Generating(TypedDict, total=False):
+    """How a model answers; see `run.transformers_runner.Runner.generate` for each."""
+
+    max_new_tokens: int
+    seed: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    repetition_penalty: float | None
+    on_text: Callable[[str], None] | None
+    enough: Callable[[], bool] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +79,7 @@ class Release:
     """A release on this disk whose manifest is verified. Its bytes are proven when they are loaded."""
 
     located: Located
+    home: Home = field(default_factory=Home.default)
 
     @property
     def verified(self) -> VerifiedManifest:
@@ -66,22 +91,61 @@ class Release:
         """The folder that holds the files."""
         return self.located.folder
 
+    @property
+    def here(self) -> bool:
+        """Whether nothing of it is to be fetched first."""
+        return True
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Of a pipeline of several models, the names that `state_dict` takes as `component`; else empty."""
+        return tuple(layout_of([entry.path for entry in self.verified.manifest.files]).components)
+
     def state_dict(
-        self, device: str = "auto", *, private: bool = False, observe: Observer = ignore
+        self,
+        device: str = "auto",
+        *,
+        component: str = "",
+        private: bool = False,
+        names: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        rank: int = 0,
+        of: int = 1,
+        dims: Dims | None = None,
+        allow_pickle: bool = False,
+        observe: Observer = ignore,
     ) -> dict[str, torch.Tensor]:
         """The weights by tensor name, every byte proven on the way.
 
+        With names, or as one rank of several, only the pieces that hold what is asked for are read and proven.
+
         Args:
             device: `auto`, `cpu`, `cuda` or another device that torch knows.
+            component: of a pipeline of several models, the one to load, such as `unet`; see `components`.
             private: copy into memory of our own instead of mapping the files.
+            names: tensors by name or glob, each of which must match one; none means all.
+            exclude: names or globs of tensors to leave out.
+            rank: for tensor parallelism, whose part, from 0.
+            of: how many ranks there are.
+            dims: name or glob to the dimension along which such tensors are split, or a function that tells it for a
+                name; None asks transformers' own plan for the model.
+            allow_pickle: load weights in Mistral's `consolidated.*.pth`; see `Loading`.
             observe: told how many bytes are proven.
 
         Raises:
             CorruptError: bytes are not what was signed.
-            LoadError: torch or the device is missing, or there are no weights it could hold.
+            LoadError: torch or the device is missing, there are no weights it could hold, or transformers has no plan
+                by which to split them.
+            PickleError: the weights are pickles, and those were not allowed.
+            UsageError: a name that no tensor has, or no such rank; the hint has names like it.
         """
         from weightshare.load.loader import state_dict
+        from weightshare.load.selection import Selection
 
+        if dims is None and of > 1:
+            from weightshare.run.parallel import plan_of
+
+            dims = plan_of(self.verified, self.path, self.located.locations)
         state = state_dict(
             self.verified,
             self.path,
@@ -89,14 +153,20 @@ class Release:
             mode="private" if private else "auto",
             layers=self.located.layers,
             locations=self.located.locations,
+            select=Selection(tuple(names), tuple(exclude), rank, of, dims or {}),
+            component=component,
+            allow_pickle=allow_pickle,
             observe=observe,
         )
         return state.tensors
 
-    def runner(self, *, observe: Observer = ignore, **how: Unpack[Loading]) -> Runner:
+    def runner(
+        self, *, base: Release | None = None, observe: Observer = ignore, **how: Unpack[Loading]
+    ) -> Runner:
         """The model, ready to answer; a context manager.
 
         Args:
+            base: for an adapter, the model it was made for.
             observe: told how many bytes are proven.
             **how: see `Loading`.
 
@@ -105,6 +175,16 @@ class Release:
             LoadError: the model cannot be used here.
             UsageError: two of the arguments do not go together.
         """
+        if base is not None:
+            from weightshare.run.adapters import attach
+
+            return attach(
+                base.runner(observe=observe, **how),
+                self.verified,
+                self.path,
+                layers=self.located.layers,
+                locations=self.located.locations,
+            )
         from weightshare.run.transformers_runner import load
 
         return load(
@@ -113,10 +193,29 @@ class Release:
             device=how.get("device", "auto"),
             mode="private" if how.get("private", False) else "auto",
             dtype=how.get("dtype", "auto"),
+            device_map=how.get("device_map"),
             layers=self.located.layers,
             locations=self.located.locations,
+            allow_pickle=how.get("allow_pickle", False),
+            receipts=self._receipts() if how.get("trust_receipt", False) else None,
             observe=observe,
         )
+
+    def _receipts(self) -> dict[str, Receipt]:
+        record = self.located.record
+        if record is None or not record.complete:
+            return {}
+        return load_receipts(Store(self.home).folder(record) / "receipts.json")
+
+
+def _base(
+    release: Release, named: str | Path | None, home: Home | None, trust: Sequence[str]
+) -> Release | None:
+    if not release.here and named is None:
+        return None  # an adapter that is fetched by its link needs to be told its base
+    home = home or Home.default()
+    found = base_of(release.located, named, Store(home), Trustee(home, trust))
+    return None if found is None else Release(found, home)
 
 
 def is_link(source: str) -> bool:
@@ -149,7 +248,7 @@ def open_release(
 
             return LinkedRelease(text, home, trust, fetching)
         text = str(here.path)
-    return Release(locate(Store(home), Trustee(home, trust), text))
+    return Release(locate(Store(home), Trustee(home, trust), text), home)
 
 
 def from_pretrained(
@@ -162,6 +261,9 @@ def from_pretrained(
     device_map: str | Mapping[str, str | int] | None = None,
     private: bool = False,
     trust_receipt: bool = False,
+    repair: bool = False,
+    allow_pickle: bool = False,
+    base: str | Path | None = None,
     **fetching: Any,
 ) -> tuple[Any, Any]:
     """A transformers model and its tokenizer (None if there is none), from proven bytes alone.
@@ -175,16 +277,36 @@ def from_pretrained(
         device_map: likewise.
         private: likewise.
         trust_receipt: likewise.
-        fetching: further arguments of `fetch`.
+        allow_pickle: likewise, and whether such files are fetched.
+        base: for an adapter, the release or folder it was made for; by default the one that it names.
+        repair: where bytes on this disk are not as signed, fetch the bad pieces anew and go on.
+        fetching: further arguments of `fetch`; `network`, `peers`, `dht_nodes`, `port` and `timeout` hold for the
+            repair too.
 
     Raises:
         WeightshareError: as `fetch` does; LoadError if the model cannot be used here.
     """
+    if allow_pickle:
+        fetching["allow_pickle"] = True
     release = open_release(source, home=home, trust=trust, **fetching)
-    runner = release.runner(
-        device=device, dtype=dtype, device_map=device_map, private=private, trust_receipt=trust_receipt
+    wanted = {each.name for each in fields(Sources)} & fetching.keys()
+    opened = _opened(
+        release,
+        _base(release, base, home, trust),
+        home=home,
+        trust=trust,
+        repair=Sources(**{name: fetching[name] for name in wanted}) if repair else None,
+        observe=fetching.get("observe", ignore),
+        how={
+            "device": device,
+            "dtype": dtype,
+            "device_map": device_map,
+            "private": private,
+            "trust_receipt": trust_receipt,
+            "allow_pickle": allow_pickle,
+        },
     )
-    return runner.model, runner.tokenizer
+    return opened.model, opened.tokenizer
 
 
 class OpenRunner:
@@ -194,11 +316,17 @@ class OpenRunner:
         release: `ORG/MODEL@VERSION`.
         device: where it runs, as torch writes it.
         chat: whether it answers messages; if not, it continues a text.
+        model: the transformers model.
+        tokenizer: its tokenizer, None if the release has none.
+        repaired: bytes that were fetched anew, because those on the disk were not as signed.
     """
 
-    def __init__(self, release: Release, runner: Runner) -> None:
+    def __init__(self, release: Release, runner: Runner, repaired: int = 0) -> None:
         self._release = release
         self._runner = runner
+        self.repaired = repaired
+        self.model = runner.model
+        self.tokenizer = runner.tokenizer
         self.release = release.verified.release
         self.device = runner.state.device
         self.chat = runner.chat
@@ -212,6 +340,7 @@ class OpenRunner:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
+        self.model = self.tokenizer = None
         self._runner.close()
 
     def complete(self) -> Fetched | None:
@@ -227,6 +356,7 @@ class OpenRunner:
     def answered(self, answer: Generation) -> Ran:
         """An answer with the facts of how it came about."""
         verified, state = self._release.verified, self._runner.state
+        mended = f"damaged on this disk; {format_size(self.repaired)} of it were fetched anew"
         return Ran(
             release=verified.release,
             publisher=verified.fingerprint,
@@ -236,24 +366,14 @@ class OpenRunner:
             load_mode=state.mode,
             load_bytes=state.bytes,
             load_seconds=state.seconds,
+            load_verified=state.verified,
+            load_trusted_bytes=state.trusted_bytes,
             tokens=answer.tokens,
             tokens_per_second=answer.tokens_per_second,
             finish=answer.finish,
-            warnings=(*verified.warnings, *self._runner.notes),
+            repaired=self.repaired,
+            warnings=(*verified.warnings, *self._runner.notes, *((mended,) if self.repaired else ())),
         )
-
-
-class Generating(TypedDict, total=False):
-    """How a model answers; see `run.transformers_runner.Runner.generate` for each."""
-
-    max_new_tokens: int
-    seed: int | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    repetition_penalty: float | None
-    on_text: Callable[[str], None] | None
-    enough: Callable[[], bool] | None
 
 
 def open_runner(
@@ -261,6 +381,8 @@ def open_runner(
     *,
     home: Home | None = None,
     trust: Sequence[str] = (),
+    base: str | Path | None = None,
+    repair: Sources | None = None,
     observe: Observer = ignore,
     **how: Unpack[Loading],
 ) -> OpenRunner:
@@ -270,17 +392,53 @@ def open_runner(
         release: a name, an info-hash or a folder.
         home: where the store is.
         trust: fingerprints to pin if the publisher is unknown.
-        observe: told how the loading goes.
+        base: for an adapter, the release or folder it was made for; by default the one that it names.
+        repair: where bytes on this disk are not as signed, fetch the bad pieces from there and go on; None stops.
+        observe: told how the loading goes, and the repair.
         **how: see `Loading`.
 
     Raises:
         ReleaseNotFoundError: it is not here.
         CorruptError: bytes are not what was signed.
+        NetworkError: they are to be fetched anew, and did not come.
         LoadError: the model cannot be used here.
         UsageError: two of the arguments do not go together.
     """
     opened = open_release(release, home=home, trust=trust)
-    return OpenRunner(opened, opened.runner(observe=observe, **how))
+    below = _base(opened, base, home, trust)
+    return _opened(opened, below, home=home, trust=trust, repair=repair, observe=observe, how=how)
+
+
+def _opened(
+    release: Release,
+    base: Release | None,
+    *,
+    home: Home | None,
+    trust: Sequence[str],
+    repair: Sources | None,
+    observe: Observer,
+    how: Loading,
+) -> OpenRunner:
+    """Load a release; if its bytes are damaged and it may be repaired, once more after that."""
+    try:
+        return OpenRunner(release, release.runner(base=base, observe=observe, **how))
+    except CorruptError as error:
+        if repair is None:
+            raise
+        files = error.facts.get("files") or [error.facts.get("path")]
+        damaged = {str(path) for path in files} if isinstance(files, (dict, list)) else set()
+    home, fetched = home or Home.default(), 0
+
+    def mended(one: Release) -> Release:
+        nonlocal fetched
+        if damaged.isdisjoint(entry.path for entry in one.verified.manifest.files):
+            return one
+        done = mend(one.located, damaged, repair, home=home, trust=trust, observe=observe)
+        fetched += done.received.swarm
+        return open_release(one.path, home=home, trust=trust)
+
+    release, base = mended(release), mended(base) if base is not None else None
+    return OpenRunner(release, release.runner(base=base, observe=observe, **how), fetched)
 
 
 def run(
@@ -291,6 +449,7 @@ def run(
     trust: Sequence[str] = (),
     system: str | None = None,
     loading: Loading | None = None,
+    repair: Sources | None = None,
     observe: Observer = ignore,
     **how: Unpack[Generating],
 ) -> Ran:
@@ -303,6 +462,7 @@ def run(
         trust: fingerprints to pin if the publisher is unknown.
         system: what the model is told before all else.
         loading: how it is loaded; see `Loading`.
+        repair: as for `open_runner`.
         observe: told how the loading goes.
         **how: how it answers; see `Generating`.
 
@@ -313,5 +473,7 @@ def run(
         UsageError: arguments that mean nothing, before anything is loaded where that can be told.
     """
     Sampling.of(how).check()
-    with open_runner(release, home=home, trust=trust, observe=observe, **(loading or {})) as runner:
+    with open_runner(
+        release, home=home, trust=trust, repair=repair, observe=observe, **(loading or {})
+    ) as runner:
         return runner.answered(runner.generate(prompt, system=system, **how))

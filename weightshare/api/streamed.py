@@ -85,6 +85,7 @@ class LinkedRelease(Release):
 
     def __init__(self, source: str, home: Home, trust: Sequence[str], fetching: Mapping[str, Any]) -> None:
         how = {**fetching, "home": home, "trust": trust}
+        object.__setattr__(self, "home", home)
         vars(self).update(_source=source, _how=how, _found=None)  # a release is frozen
 
     @property
@@ -98,22 +99,32 @@ class LinkedRelease(Release):
         vars(self)["_found"] = found
         return found
 
+    @property
+    def here(self) -> bool:
+        """Whether it has been fetched by now."""
+        return self._found is not None
+
     def state_dict(
-        self, device: str = "auto", *, private: bool = False, observe: Observer = ignore
+        self, device: str = "auto", *, private: bool = False, observe: Observer = ignore, **part: Any
     ) -> dict[str, torch.Tensor]:
-        """The weights by tensor name, fetched and proven; see `Release.state_dict`."""
-        if self._found is not None:
-            return super().state_dict(device, private=private, observe=observe)
+        """The weights by tensor name, fetched and proven; see `Release.state_dict`.
+
+        What asks for a part of the weights is answered from the release once it is here.
+        """
+        if self._found is not None or any(part.values()):
+            return super().state_dict(device, private=private, observe=observe, **part)
         loading: Loading = {"device": device, "private": private}
         with self._streaming(model=False, loading=loading, observe=observe) as streaming:
             tensors = streaming.tensors()
             self._arrived(streaming.fetched())
             return tensors
 
-    def runner(self, *, observe: Observer = ignore, **how: Unpack[Loading]) -> Runner:
+    def runner(
+        self, *, base: Release | None = None, observe: Observer = ignore, **how: Unpack[Loading]
+    ) -> Runner:
         """The model, ready to answer, fetched and proven; see `Release.runner`."""
-        if self._found is not None:
-            return super().runner(observe=observe, **how)
+        if self._found is not None or base is not None:
+            return super().runner(base=base, observe=observe, **how)
         with self._streaming(model=True, loading=how, observe=observe) as streaming:
             runner = streaming.runner()
             self._arrived(streaming.fetched())

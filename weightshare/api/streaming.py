@@ -171,9 +171,9 @@ class Streaming:
         """The release, as it lies here or will; after one of the above."""
         if self._underway is not None and "fetch" not in self._results:
             its = self._underway
-            return Release(Located(its.verified, its.folder, its.layers, None, {}))
+            return Release(Located(its.verified, its.folder, its.layers, None, {}), self._home)
         path = str(self.fetched().path)
-        return Release(locate(Store(self._home), Trustee(self._home, self._trust), path))
+        return Release(locate(Store(self._home), Trustee(self._home, self._trust), path), self._home)
 
     def fetched(self) -> Fetched:
         """What the fetch brought, once it is over.

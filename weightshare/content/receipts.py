@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
@@ -68,6 +68,21 @@ class Receipt:
         now = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
         then = (self.dev, self.inode, self.size, self.mtime_ns, self.ctime_ns)
         return S_ISREG(file.st_mode) and now == then
+
+
+def void_receipts(place: Path, bad: Collection[str]) -> None:
+    """Make the receipts of some files worthless: what they are of turned out to be something else.
+
+    Args:
+        place: the file of receipts; none is no reason to stop.
+        bad: release paths.
+
+    Raises:
+        StoreError: it cannot be read, or written.
+    """
+    kept = load_receipts(place)
+    if kept:
+        save_receipts(place, {path: one.void() if path in bad else one for path, one in kept.items()})
 
 
 def load_receipts(path: Path) -> dict[str, Receipt]:

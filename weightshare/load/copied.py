@@ -10,18 +10,17 @@ many cores the interpreter lock between leaves is the limit.
 
 from __future__ import annotations
 
-import os
 import queue
-import threading
 from collections.abc import Iterator, Sequence
 
 import torch
 
-from weightshare.errors import CorruptError, DeviceError, DiskError
-from weightshare.load.opened import REPAIR, OpenFile
+from weightshare.errors import DeviceError
+from weightshare.load.opened import OpenFile
 from weightshare.load.piece_hashes import piece_hashes
 from weightshare.load.proof import STRETCH, Stretch
 from weightshare.load.provers import Result, in_threads
+from weightshare.load.reading import read_into
 from weightshare.units import format_size
 
 
@@ -134,45 +133,5 @@ class Copied:
 
     def _prove_in(self, memory: torch.Tensor, file: OpenFile, stretch: Stretch) -> list[bytes]:
         with memoryview(memory.numpy()) as view:
-            _fill(file, view, stretch.offset)
+            read_into(file, view, stretch.offset)
             return piece_hashes(view, self._piece_length, stretch.width)
-
-
-def _fill(file: OpenFile, view: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(view):
-        try:
-            count = _read_at(file.fd, view[done:], offset + done)
-        except OSError as error:
-            raise DiskError(
-                f"{file.path}: cannot be read: {error.strerror}.",
-                hint="The disk reports a fault. Check it, then repair the release.",
-                path=str(file.location),
-            ) from error
-        if not count:
-            found = os.fstat(file.fd).st_size
-            raise CorruptError(
-                f"{file.path}: changed while it was read: expected {file.entry.size} bytes, found {found}.",
-                hint=REPAIR,
-                path=file.path,
-                pieces=[],
-                expected=file.entry.size,
-                found=found,
-            )
-        done += count
-
-
-if hasattr(os, "preadv"):
-
-    def _read_at(fd: int, view: memoryview, offset: int) -> int:
-        return os.preadv(fd, [view], offset)
-
-else:  # Windows has one position a descriptor, so threads take turns at it
-    _turn = threading.Lock()
-
-    def _read_at(fd: int, view: memoryview, offset: int) -> int:
-        with _turn:
-            os.lseek(fd, offset, os.SEEK_SET)
-            data = os.read(fd, len(view))
-        view[: len(data)] = data
-        return len(data)

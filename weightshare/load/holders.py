@@ -12,20 +12,11 @@ if TYPE_CHECKING:
     from weightshare.load.provers import Result
 
 
-class Holder(Protocol):
-    """The bytes of all shards of a load."""
+class Held(Protocol):
+    """What a load keeps of its files."""
 
     notes: list[str]
     """What a careful user wants to know about this load."""
-
-    def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
-        """Hash pieces, in any order; after this the bytes hashed are the bytes held."""
-
-    def prefix(self, shard: int, length: int) -> bytes:
-        """The first bytes of a shard, from what is held."""
-
-    def flat(self, shard: int) -> torch.Tensor:
-        """All bytes of a shard, from what is held, as one dimension of uint8."""
 
     def settle(self) -> None:
         """Called once, when all is proven: the last chance to refuse."""
@@ -35,3 +26,16 @@ class Holder(Protocol):
 
     def close(self) -> None:
         """Let go of what tensors do not need."""
+
+
+class Holder(Held, Protocol):
+    """The bytes of all shards of a load."""
+
+    def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
+        """Hash pieces, in any order; after this the bytes hashed are the bytes held."""
+
+    def prefix(self, shard: int, length: int) -> bytes:
+        """The first bytes of a shard, from what is held."""
+
+    def flat(self, shard: int) -> torch.Tensor:
+        """All bytes of a shard, from what is held, as one dimension of uint8."""

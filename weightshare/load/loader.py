@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Literal
 
 from weightshare.content.safetensors_header import LENGTH_SIZE, Header, header_length, parse_header
 from weightshare.content.workers import usable_cores
-from weightshare.errors import CheckpointError, DeviceError, MissingExtraError, UsageError
+from weightshare.errors import DeviceError, MissingExtraError, UsageError
 from weightshare.load.meter import Meter
 from weightshare.load.opened import OpenFile, open_file
 from weightshare.load.plan import Plan, make_plan
 from weightshare.load.proof import ShardProof, Stretch, check, proof_of
+from weightshare.load.trusted import has_receipt
 from weightshare.progress import Observer, ignore
+from weightshare.units import format_size
 
 if TYPE_CHECKING:
     import torch
 
-    from weightshare.load.holders import Holder
+    from weightshare.content.receipts import Receipt
+    from weightshare.load.holders import Held, Holder
+    from weightshare.load.part_sources import PartSource
+    from weightshare.load.selection import Selection
     from weightshare.trust.gate import VerifiedManifest
 
 Mode = Literal["auto", "mapped", "private", "cuda"]
@@ -40,11 +45,13 @@ class LoadedState:
 
     Attributes:
         tensors: by name, as in the shards.
-        bytes: bytes proven, headers included.
+        bytes: bytes loaded, headers included; of a selection those of all pieces that it touches.
+        tensor_bytes: bytes of the tensors handed out.
         seconds: time taken.
         mode: `mapped`, `private` or `cuda`.
         device: where the tensors are, as torch writes it.
         notes: what a careful user wants to know, such as that a file has no read lease.
+        trusted_bytes: those of `bytes` that a receipt alone stood for, and nobody hashed; 0 unless that was asked for.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -53,7 +60,19 @@ class LoadedState:
     mode: str
     device: str
     notes: tuple[str, ...] = ()
-    _holder: Holder | None = field(default=None, repr=False)
+    trusted_bytes: int = 0
+    tensor_bytes: int = 0
+    _holder: Held | None = field(default=None, repr=False)
+
+    @property
+    def proven_bytes(self) -> int:
+        """Bytes that were hashed on the way and are what was signed."""
+        return self.bytes - self.trusted_bytes
+
+    @property
+    def verified(self) -> bool:
+        """Whether every byte was."""
+        return not self.trusted_bytes
 
     def check(self) -> None:
         """Raise if the files behind a mapping were written to, or are about to be; a copy is always sound.
@@ -88,9 +107,16 @@ def state_dict(
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
+    select: Selection | None = None,
+    component: str = "",
+    allow_pickle: bool = False,
     observe: Observer = ignore,
+    receipts: Mapping[str, Receipt] | None = None,
 ) -> LoadedState:
-    """Load a release's safetensors shards; no tensor exists before its shard's bytes are proven.
+    """Load a release's shards; no tensor exists before its bytes are proven.
+
+    Without `select` whole shards are proven. With it, only the pieces that hold a header or something of the tensors
+    chosen, and only the shards that have some of them need be here.
 
     Args:
         verified: the release's manifest, from the gate.
@@ -103,21 +129,34 @@ def state_dict(
             are proven.
         locations: where files really lie that the folder only links to.
         workers: threads or processes that hash; one a core by default.
+        select: which tensors, and which rank's part of each; None for all of them, whole.
+        component: of a pipeline of several models, the folder of the one to load.
+        allow_pickle: whether Mistral's `consolidated.*.pth` may be loaded, see `pickles`.
         observe: told how many bytes are proven.
+        receipts: by path, of files that were proven before. A shard whose receipt matches the open descriptor
+            is believed to be what it was then, and not hashed; `LoadedState.trusted_bytes` counts it. That sees
+            no change below the file system, and none by somebody who can set the clock. Never the default.
 
     Raises:
         CorruptError: bytes are not what was signed, or a file is missing or cut short. Facts: `path`,
-            `pieces`.
+            `pieces`, `tensors`.
         SafetensorsError: a shard that is as signed, but no safetensors file.
         CheckpointError: shards and index do not agree, or a file changed meanwhile.
-        UnsupportedModelError: no safetensors shards, or a dtype that torch does not have.
+        UnsupportedModelError: no shards that can be loaded, or a dtype that torch does not have.
+        PickleError: the weights are pickles, and those were not allowed.
         DeviceError: the device is not there or too small.
         MissingExtraError: torch is not installed.
-        UsageError: mode and device do not go together.
+        UsageError: mode and device do not go together, no such component, or the selection does not fit the release.
     """
     started = time.monotonic()
     target, chosen = choose(device, mode)
-    plan = make_plan(verified.manifest, folder, locations)
+    plan = make_plan(verified.manifest, folder, locations, component=component, allow_pickle=allow_pickle)
+    if select is not None and select.everything:
+        select = None
+    if select is not None:
+        from weightshare.load.selected import narrowed
+
+        plan = narrowed(plan, select, verified.release)
     piece_length = verified.manifest.torrent.piece_length
     proofs = [proof_of(entry, i, piece_length, layers) for i, entry in enumerate(plan.shards)]
     with ExitStack() as stack:
@@ -127,15 +166,46 @@ def state_dict(
             stack.callback(files[-1].close)
             if not entry.size:
                 parse_header(b"", 0, entry.path)  # refuses: nothing to map, and no safetensors file
-        holder = _holder(files, piece_length, workers or usable_cores(), target, chosen)
-        stack.callback(holder.close)
-        headers = _prove(holder, proofs, Meter(plan.size, observe))
-        tensors = _tensors(holder, plan, headers)
+        trusted = 0
+        holder: Held
+        if select is None:
+            for proof, file in zip(proofs, files, strict=True):
+                proof.trusted = receipts is not None and not plan.pickles and has_receipt(file, receipts)
+            holder = whole = _holder(files, piece_length, workers or usable_cores(), target, chosen)
+            stack.callback(holder.close)
+            meter = Meter(plan.size, observe)
+            headers = _prove_pickles(whole, proofs, meter) if plan.pickles else _prove(whole, proofs, meter)
+            tensors = _tensors(whole, plan, headers)
+            size, notes = plan.size, tuple(warning for header in headers for warning in header.warnings)
+            trusted = sum(proof.entry.size for proof in proofs if proof.trusted)
+            if trusted:
+                notes = (_trust_note(trusted, size), *notes)
+        elif plan.pickles:
+            raise UsageError(
+                f"{verified.release}: of weights in pickles all are loaded, or none.",
+                hint="Ask for no tensors by name, and for one rank of one.",
+            )
+        else:
+            from weightshare.load.selected import first_bytes, load_selected
+
+            holder, source = _parts(files, piece_length, workers or usable_cores(), target, chosen)
+            stack.callback(holder.close)
+            meter = Meter(first_bytes(proofs), observe)
+            found = load_selected(source, plan, proofs, select, verified.release, meter)
+            tensors, size, notes = found.tensors, found.proven, found.notes
         holder.settle()
         stack.pop_all()
-    seconds = time.monotonic() - started
-    notes = (*holder.notes, *(warning for header in headers for warning in header.warnings))
-    return LoadedState(tensors, plan.size, seconds, chosen, target, notes, holder)
+    return LoadedState(
+        tensors,
+        size,
+        time.monotonic() - started,
+        chosen,
+        target,
+        (*holder.notes, *notes),
+        trusted_bytes=trusted,
+        tensor_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+        _holder=holder,
+    )
 
 
 def choose(device: str, mode: str) -> tuple[str, str]:
@@ -187,9 +257,35 @@ def _holder(files: Sequence[OpenFile], piece_length: int, workers: int, device: 
         from weightshare.load.mapped import Mapped
 
         return Mapped(files, piece_length, workers)
+    if device == "cpu":
+        from weightshare.load.private import Private
+
+        return Private(files, piece_length, workers)
     from weightshare.load.copied import Copied, FlatDevice
 
     return Copied(files, piece_length, workers, FlatDevice(device))
+
+
+def _parts(
+    files: Sequence[OpenFile], piece_length: int, workers: int, device: str, mode: str
+) -> tuple[Held, PartSource]:
+    """What holds the parts of a selection: what is to be settled and closed, and where the bytes come from."""
+    from weightshare.load.part_sources import CopiedParts, MappedParts
+
+    if mode == "mapped":
+        from weightshare.load.mapped import Mapped
+
+        mapped = Mapped(files, piece_length, workers)
+        return mapped, MappedParts(mapped)
+    copied = CopiedParts(files, piece_length, workers, device)
+    return copied, copied
+
+
+def _trust_note(trusted: int, size: int) -> str:
+    return (
+        f"{format_size(trusted)} of {format_size(size)} were not hashed: receipts say that the files are unchanged "
+        "since they were proven. A receipt sees no fault of the disk, and no change by whoever can set the clock."
+    )
 
 
 def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
@@ -201,7 +297,7 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
             meter.add(stretch.length)
 
     # A shard without a layer has no proven piece before all of it is.
-    reached = [1 if proof.layer is not None else proof.pieces for proof in proofs]
+    reached = [1 if proof.layer is not None or proof.trusted else proof.pieces for proof in proofs]
     take([s for proof, stop in zip(proofs, reached, strict=True) for s in proof.stretches(0, stop)])
     for proof, stop in zip(proofs, reached, strict=True):
         check([proof], whole=stop == proof.pieces)
@@ -223,30 +319,21 @@ def _prove(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[H
     take(
         [s for proof, start in zip(proofs, stops, strict=True) for s in proof.stretches(start, proof.pieces)]
     )
-    check(proofs, whole=True)
+    check(proofs, whole=True, headers=dict(enumerate(headers)))
     return headers
 
 
+def _prove_pickles(holder: Holder, proofs: Sequence[ShardProof], meter: Meter) -> list[Header]:
+    from weightshare.load.pickles import prove_pickles
+
+    return prove_pickles(holder, proofs, meter)
+
+
 def _tensors(holder: Holder, plan: Plan, headers: Sequence[Header]) -> dict[str, torch.Tensor]:
+    from weightshare.load.selected import check_names
     from weightshare.load.views import tensors_of
 
-    owner: dict[str, str] = {}
-    for entry, header in zip(plan.shards, headers, strict=True):
-        for info in header.tensors:
-            if info.name in owner:
-                raise CheckpointError(
-                    f"The tensor {info.name} is both in {owner[info.name]} and in {entry.path}.",
-                    hint="The publisher must publish the checkpoint again, with each tensor once.",
-                    path=entry.path,
-                )
-            owner[info.name] = entry.path
-    for name, path in plan.index.items():
-        if owner.get(name) != path:
-            raise CheckpointError(
-                f"The index says that the tensor {name} is in {path}, which does not have it.",
-                hint="The publisher must publish the checkpoint again, whole.",
-                path=path,
-            )
+    check_names(plan, headers)
     tensors: dict[str, torch.Tensor] = {}
     for i, (entry, header) in enumerate(zip(plan.shards, headers, strict=True)):
         tensors |= tensors_of(holder.flat(i), header, entry.path)

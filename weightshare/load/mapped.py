@@ -14,7 +14,6 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
 import torch
 
@@ -23,6 +22,7 @@ from weightshare.load.leases import Lease, take_lease
 from weightshare.load.opened import REPAIR, OpenFile
 from weightshare.load.proof import Stretch
 from weightshare.load.provers import IN_PROCESS, Provers, Result, hash_mapped, in_threads
+from weightshare.load.reading_ahead import read_in_background
 
 _NORESERVE = (
     0x4000 if sys.platform == "linux" else 0
@@ -38,8 +38,22 @@ class Mapped:
         self._piece_length = piece_length
         self._leases: dict[str, Lease] = {}
         self.notes: list[str] = []
+        self._trusted: list[Stretch] = []
+        self._provers: Provers | None = None
+        size = sum(file.entry.size for file in files)
+        if size >= IN_PROCESS and workers > 1 and Provers.possible():
+            self._provers = Provers(files, piece_length, workers)  # they start while we do the rest
+        try:
+            self._prepare()
+        except BaseException:
+            self._stop_provers()
+            raise
+        weakref.finalize(self, _close, files)
+
+    def _prepare(self) -> None:
+        """Take leases and map the files."""
         without: dict[str, list[str]] = {}
-        for file in files:
+        for file in self._files:
             lease = take_lease(file)
             if isinstance(lease, Lease):
                 self._leases[file.path] = lease
@@ -52,21 +66,20 @@ class Mapped:
                 "would not be held back. `--private` loads a copy."
             )
         # A mapping is never closed by hand: its tensors are views of it, and it goes with the last of them.
-        self._mappings = [_map(file) for file in files]
-        self._stack = ExitStack()
-        self._provers: Provers | None = None
-        weakref.finalize(self, _close, files)
+        self._mappings = [_map(file) for file in self._files]
 
     def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
         """Hash pieces through a mapping, in processes when there is much to hash."""
-        size = sum(stretch.length for stretch in stretches)
-        if self._provers is None and size >= IN_PROCESS and self._workers > 1 and Provers.possible():
-            self._provers = self._stack.enter_context(Provers(self._files, self._piece_length, self._workers))
+        for stretch in stretches:
+            if stretch.trusted:
+                self._trusted.append(stretch)
+                yield stretch, []
+        hashed = [stretch for stretch in stretches if not stretch.trusted]
         if self._provers is not None:
-            yield from self._provers.run(stretches)
+            yield from self._provers.run(hashed)
             return
         work = [hash_mapped(memoryview(mapping), self._piece_length) for mapping in self._mappings]
-        yield from in_threads(lambda stretch: work[stretch.shard](stretch), stretches, self._workers)
+        yield from in_threads(lambda stretch: work[stretch.shard](stretch), hashed, self._workers)
 
     def prefix(self, shard: int, length: int) -> bytes:
         """The first bytes of a shard."""
@@ -80,6 +93,7 @@ class Mapped:
         """Refuse what changed while it was proven."""
         self._stop_provers()
         self.check()
+        read_in_background(self._files, self._trusted)
 
     def check(self) -> None:
         """Refuse what was written to, or is about to be, since it was opened.
@@ -103,6 +117,7 @@ class Mapped:
                     hint=REPAIR,
                     path=file.path,
                     pieces=[],
+                    tensors=[],
                     expected=file.entry.size,
                     found=change,
                 )
@@ -120,8 +135,9 @@ class Mapped:
         self._leases = {}
 
     def _stop_provers(self) -> None:
-        self._stack.close()
-        self._provers = None
+        if self._provers is not None:
+            self._provers.close()
+            self._provers = None
 
 
 def _close(files: Sequence[OpenFile]) -> None:

@@ -19,6 +19,10 @@ class Meter:
         self._start = self._told = time.monotonic()
         observe(Progress(Phase.LOADING, 0, total))
 
+    def expect(self, count: int) -> None:
+        """Another `count` bytes are to be proven than was thought."""
+        self._total += count
+
     def add(self, count: int) -> None:
         """Another `count` bytes are proven."""
         self._done += count

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from weightshare.content.safetensors_header import Header
 from weightshare.errors import CorruptError
 from weightshare.load.opened import REPAIR
 from weightshare.manifest.merkle import file_root, split_layer
 from weightshare.manifest.model import FileEntry
+from weightshare.manifest.text import escape
 from weightshare.units import BLOCK, MIB
 
 STRETCH = 4 * MIB
@@ -31,6 +34,7 @@ class Stretch:
         offset: bytes into the file.
         length: bytes.
         width: leaves that a piece's tree has, missing ones included; a power of two.
+        trusted: a receipt stands for these bytes: they are brought and not hashed. A holder may hash them still.
     """
 
     shard: int
@@ -38,6 +42,7 @@ class Stretch:
     offset: int
     length: int
     width: int
+    trusted: bool = False
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class ShardProof:
         layer: the hashes its pieces must have, or None if they are not known.
         hashes: those found so far, by piece index.
         bad: the pieces found to differ.
+        trusted: a receipt stands for the file, so that nothing of it is hashed; asked for, never the default.
     """
 
     entry: FileEntry
@@ -59,6 +65,7 @@ class ShardProof:
     layer: Sequence[bytes] | None
     hashes: dict[int, bytes] = field(default_factory=dict)
     bad: list[int] = field(default_factory=list)
+    trusted: bool = False
 
     @property
     def pieces(self) -> int:
@@ -80,10 +87,12 @@ class ShardProof:
         for piece in range(first, stop, step):
             offset = piece * self.piece_length
             end = min(min(piece + step, stop) * self.piece_length, self.entry.size)
-            yield Stretch(self.shard, piece, offset, end - offset, self.width)
+            yield Stretch(self.shard, piece, offset, end - offset, self.width, self.trusted)
 
     def accept(self, stretch: Stretch, hashes: Sequence[bytes]) -> None:
         """Take the hashes of a stretch's pieces and compare them with the layer, if that is known."""
+        if stretch.trusted:
+            return
         for piece, found in enumerate(hashes, stretch.first):
             self.hashes[piece] = found
             if self.layer is not None and self.layer[piece] != found:
@@ -91,7 +100,9 @@ class ShardProof:
 
     @property
     def whole(self) -> bool:
-        """Whether all pieces were seen and the root above them is the one that was signed."""
+        """Whether all pieces were seen and the root above them is the one that was signed, or trusted to be."""
+        if self.trusted:
+            return True
         if len(self.hashes) != self.pieces or self.bad:
             return False
         if self.entry.pieces_root is None:
@@ -117,25 +128,32 @@ def proof_of(entry: FileEntry, shard: int, piece_length: int, layers: Mapping[by
     return proof
 
 
-def check(proofs: Sequence[ShardProof], *, whole: bool) -> None:
+def check(
+    proofs: Sequence[ShardProof], *, whole: bool, headers: Mapping[int, Header] = MappingProxyType({})
+) -> None:
     """Stop if a shard is not what was signed.
 
     Args:
         proofs: the shards.
         whole: whether all their pieces must have been seen; if not, only what was seen is judged.
+        headers: those that are proven, by shard, to say which tensors the wrong pieces belong to.
 
     Raises:
-        CorruptError: names the first such file and its pieces; fact `files` has all of them.
+        CorruptError: names the first such file, its pieces and the first of its tensors. Facts: `path` and
+            `pieces` of that file; `files`, the pieces of all such files by path; `tensors`, all that wrong
+            pieces of any file touch, as far as headers are proven.
     """
     wrong = [proof for proof in proofs if proof.bad or (whole and not proof.whole)]
     if not wrong:
         return
     first = wrong[0]
     bad = sorted(first.bad)
+    names = [tensors_in(proof, headers.get(proof.shard)) for proof in wrong]
     if bad:
         shown = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
         start = bad[0] * first.piece_length
-        what = f"piece{'s' if len(bad) > 1 else ''} {shown} of {first.pieces} (the first at byte {start})"
+        where = f"the first at byte {start}{_in_tensors(names[0])}"
+        what = f"piece{'s' if len(bad) > 1 else ''} {shown} of {first.pieces} ({where})"
     else:
         what = "which piece cannot be said without the torrent's piece layers; something in the file"
     more = f" So are {len(wrong) - 1} other files." if len(wrong) > 1 else ""
@@ -145,4 +163,25 @@ def check(proofs: Sequence[ShardProof], *, whole: bool) -> None:
         path=first.entry.path,
         pieces=bad,
         files={proof.entry.path: sorted(proof.bad) for proof in wrong},
+        tensors=[name for each in names for name in each],
     )
+
+
+def tensors_in(proof: ShardProof, header: Header | None) -> list[str]:
+    """The tensors of a shard that have bytes in its wrong pieces, in the file's order; none without a header."""
+    if header is None or not proof.bad:
+        return []
+    bad = set(proof.bad)
+    size = proof.piece_length
+    return [
+        info.name
+        for info in header.tensors
+        if info.size and not bad.isdisjoint(range(info.start // size, (info.end - 1) // size + 1))
+    ]
+
+
+def _in_tensors(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f", in the tensor {escape(names[0])}{more}"

@@ -1,43 +1,70 @@
-"""The program of a proving process: hashes pieces of files whose descriptors it inherits, through a mapping.
+"""The program of a proving process: hashes pieces of files whose descriptors it inherits.
 
 It runs by its path under `python -I -S`: neither the working folder, which may be a downloaded checkpoint,
 nor the environment adds to what it imports, and the caller's `__main__` is not run again, as
-`multiprocessing` would. It lives as long as its standard input is open.
+`multiprocessing` would. It lives as long as its standard input is open, in a process group of its own, so that
+a terminal's Ctrl-C is the caller's to handle.
 
-Protocol, little-endian: a request is `REQUEST` (descriptor, piece length, width, offset, length), its answer
-is `ANSWER` (error number, count) and `count` 32-byte hashes. A file cut short under the mapping ends this
-process with SIGBUS, and not the one that asked.
+Protocol, little-endian: a request is `REQUEST` (descriptor, piece length, width, offset, length, slot), its answer
+is `ANSWER` (error number, count) and `count` 32-byte hashes. Several requests may wait; they are answered in order.
+
+Without a slot (`NO_SLOT`) the pieces are hashed through a mapping of the file. A file cut short under the
+mapping ends this process with SIGBUS, and not the one that asked. With one, the pieces are read into memory shared
+with the caller, that many bytes into it, and hashed there; the caller copies them from there.
 """
 
 from __future__ import annotations
 
 import mmap
-import signal
+import os
 import struct
 import sys
 
-REQUEST = struct.Struct("<5Q")
+REQUEST = struct.Struct("<6Q")
 ANSWER = struct.Struct("<2I")
+NO_SLOT = 2**64 - 1
+
+PORTION = 256 * 1024
+"""Bytes read before they are hashed: few enough to be in the processor's cache still."""
 
 
-def main(root: str) -> None:
-    """Answer requests until there are no more. `root` is the folder that the package lies in."""
+def main(root: str, slots_fd: int) -> None:
+    """Answer requests until there are no more.
+
+    Args:
+        root: the folder that the package lies in.
+        slots_fd: a descriptor of the shared memory, below 0 if there is none.
+    """
     sys.path.append(root)  # last: nothing beside the package can stand in for the standard library
-    from weightshare.load.piece_hashes import piece_hashes
+    from weightshare.load.piece_hashes import piece_hashes, pieces_above
+    from weightshare.manifest.merkle import leaves_of
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the caller's to handle
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    mappings: dict[int, mmap.mmap] = {}
+    slots = memoryview(mmap.mmap(slots_fd, 0)) if slots_fd >= 0 else memoryview(b"")
+    mappings: dict[int, memoryview] = {}
+
+    def through_mapping(fd: int, piece_length: int, width: int, offset: int, length: int) -> list[bytes]:
+        if fd not in mappings:
+            mappings[fd] = memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+        data = mappings[fd][offset : offset + length]
+        if len(data) < length:
+            raise EOFError("the file was cut short")  # ends this process; the caller looks why
+        return piece_hashes(data, piece_length, width)
+
+    def through_slot(
+        fd: int, piece_length: int, width: int, offset: int, length: int, slot: int
+    ) -> list[bytes]:
+        leaves: list[bytes] = []
+        for begin in range(0, length, PORTION):
+            part = slots[slot + begin : slot + min(begin + PORTION, length)]
+            read_into(part, fd, offset + begin)
+            leaves += leaves_of(part)
+        return pieces_above(leaves, piece_length, width)
+
     while len(request := requests.read(REQUEST.size)) == REQUEST.size:
-        fd, piece_length, width, offset, length = REQUEST.unpack(request)
+        *what, slot = REQUEST.unpack(request)
         try:
-            if fd not in mappings:
-                mappings[fd] = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            read_ahead(mappings[fd], offset, length)
-            with memoryview(mappings[fd]) as view, view[offset : offset + length] as data:
-                if len(data) < length:
-                    raise EOFError("the file was cut short")  # ends this process; the caller looks why
-                hashes = piece_hashes(data, piece_length, width)
+            hashes = through_mapping(*what) if slot == NO_SLOT else through_slot(*what, slot)
         except (OSError, ValueError) as error:
             answers.write(ANSWER.pack(getattr(error, "errno", None) or 5, 0))
         else:
@@ -45,12 +72,20 @@ def main(root: str) -> None:
         answers.flush()
 
 
-def read_ahead(mapping: mmap.mmap, offset: int, length: int) -> None:
-    """Ask the kernel to read a range in one go: faults alone read a cold disk at under half its speed."""
-    if hasattr(mmap, "MADV_WILLNEED"):
-        start = offset - offset % mmap.PAGESIZE
-        mapping.madvise(mmap.MADV_WILLNEED, start, min(length + offset - start, len(mapping) - start))
+def read_into(part: memoryview, fd: int, offset: int) -> None:
+    """Fill `part` from a file.
+
+    Raises:
+        EOFError: the file is too short.
+        OSError: it cannot be read.
+    """
+    done = 0
+    while done < len(part):
+        count = os.preadv(fd, [part[done:]], offset + done)
+        if not count:
+            raise EOFError("the file was cut short")
+        done += count
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,8 +1,8 @@
-"""Hashing mapped shards on all cores, in processes of our own where that pays.
+"""Hashing shards on all cores, in processes of our own where that pays.
 
-2.0 GB in memory, two cores: two processes prove 2.0 GB/s, two threads 1.4. hashlib lets go of the interpreter
-lock for each 16 KiB leaf, some 9 µs of work, and threads spend much of their time getting it back; the gap
-grows with the cores.
+hashlib lets go of the interpreter lock for each 16 KiB leaf, some 10 µs of work, and threads spend much of their time
+getting it back; the gap to processes grows with the cores. Each process always has a further request at hand, so
+that it never waits for its caller, and the caller asks for bytes of the disk some way ahead of all of them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -22,15 +24,22 @@ from weightshare.errors import CorruptError, DiskError, LoadError
 from weightshare.load.opened import REPAIR, OpenFile
 from weightshare.load.piece_hashes import piece_hashes
 from weightshare.load.proof import Stretch
-from weightshare.load.prover_process import ANSWER, REQUEST
+from weightshare.load.prover_process import ANSWER, NO_SLOT, REQUEST
+from weightshare.load.reading_ahead import ReadAhead
+from weightshare.load.slots import Slots
 from weightshare.units import MIB
 
 IN_PROCESS = 64 * MIB
 """Below this many bytes, processes take longer to start than they save."""
 
+DEPTH = 2
+"""Requests that a process has at hand: the one it works on, and the next."""
+
 _SCRIPT = Path(__file__).resolve().with_name("prover_process.py")
 
 Result = tuple[Stretch, list[bytes]]
+Copy = Callable[[Stretch, int], None]
+"""Takes a stretch's bytes out of the slot that lies so many bytes into the shared memory."""
 
 
 def in_threads(
@@ -66,72 +75,156 @@ def in_threads(
 
 
 class Provers:
-    """Proving processes that inherit the shards' descriptors, so that they map the very files we mapped."""
+    """Proving processes that inherit the shards' descriptors, so that they read the very files we opened.
 
-    def __init__(self, files: Sequence[OpenFile], piece_length: int, workers: int) -> None:
+    They start when this is made, and are at work some 40 ms later: make it early, and do other things meanwhile.
+    """
+
+    def __init__(
+        self, files: Sequence[OpenFile], piece_length: int, workers: int, *, slots: Slots | None = None
+    ) -> None:
+        """Start `workers` processes.
+
+        Args:
+            files: the shards.
+            piece_length: bytes.
+            workers: how many.
+            slots: memory to read into, `DEPTH` slots for each; by default the files' mappings are hashed.
+        """
         self._files = files
         self._piece_length = piece_length
-        self._workers = workers
-        self._idle: queue.LifoQueue[subprocess.Popen[bytes]] = queue.LifoQueue()
+        self._slots = slots
         self._all: list[subprocess.Popen[bytes]] = []
-        self._lock = threading.Lock()
+        slots_fd = -1 if slots is None else slots.fd
+        inherited = [file.fd for file in files] + ([slots_fd] if slots is not None else [])
+        try:
+            for _ in range(workers):
+                self._all.append(
+                    subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
+                        [
+                            *(sys.executable, "-I", "-S", str(_SCRIPT)),
+                            *(str(_SCRIPT.parents[2]), str(slots_fd)),
+                        ],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL,
+                        pass_fds=inherited,
+                        process_group=0,
+                    )
+                )
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def possible() -> bool:
         """Whether this system hands descriptors to a Python that we can start."""
         return os.name == "posix" and can_start() and _SCRIPT.is_file()
 
-    def __enter__(self) -> Provers:
-        return self
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes' ids."""
+        return tuple(process.pid for process in self._all)
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the processes."""
         for process in self._all:
             process.kill()
         for process in self._all:
-            with process:
-                process.wait()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):  # a request that it never took
+                        pipe.close()
+        self._all = []
 
-    def run(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
-        """The piece hashes of every stretch, as they are ready.
+    def run(self, stretches: Sequence[Stretch], copy: Copy | None = None) -> Iterator[Result]:
+        """The piece hashes of every stretch, as they are ready; a stretch has been copied by then.
+
+        Args:
+            stretches: what to hash, in the order in which it should be read.
+            copy: called, by several threads, with each stretch that has been hashed in a slot.
 
         Raises:
             CorruptError: a file was cut short while it was proven.
             DiskError: the disk reports a fault.
         """
-        yield from in_threads(self._ask, stretches, min(self._workers, max(1, len(stretches))))
-
-    def _take(self) -> subprocess.Popen[bytes]:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
-                [sys.executable, "-I", "-S", str(_SCRIPT), str(_SCRIPT.parents[2])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[file.fd for file in self._files],
+        todo = deque(stretches)
+        ahead = ReadAhead(self._files, stretches)
+        results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+        threads = [
+            threading.Thread(
+                target=self._serve,
+                args=(number, todo, ahead, results, copy),
+                name=f"weightshare-load-{number}",
             )
-            with self._lock:
-                self._all.append(process)
-            return process
+            for number in range(min(len(self._all), len(stretches)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in stretches:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            todo.clear()
+            for thread in threads:
+                thread.join()
 
-    def _ask(self, stretch: Stretch) -> list[bytes]:
+    def _serve(
+        self,
+        number: int,
+        todo: deque[Stretch],
+        ahead: ReadAhead,
+        results: queue.SimpleQueue[Result | BaseException],
+        copy: Copy | None,
+    ) -> None:
+        """Keep one process busy until there is nothing left to do."""
+        process = self._all[number]
+        asked: deque[tuple[Stretch, int]] = deque()
+        free = deque(self._slots.of(number) if self._slots is not None else [NO_SLOT] * DEPTH)
+        try:
+            while True:
+                while free and todo:
+                    try:
+                        stretch = todo.popleft()
+                    except IndexError:  # another thread was faster
+                        break
+                    asked.append((stretch, free.popleft()))
+                    self._ask(process, *asked[-1])
+                    ahead.taken(stretch.length)
+                if not asked:
+                    return
+                stretch, slot = asked.popleft()
+                hashes = self._hear(process, stretch)
+                if copy is not None:
+                    copy(stretch, slot)
+                free.append(slot)
+                results.put((stretch, hashes))
+        except BaseException as error:
+            results.put(error)
+
+    def _ask(self, process: subprocess.Popen[bytes], stretch: Stretch, slot: int) -> None:
         file = self._files[stretch.shard]
-        process = self._take()
-        stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        stdin = cast("IO[bytes]", process.stdin)
         try:
             stdin.write(
-                REQUEST.pack(file.fd, self._piece_length, stretch.width, stretch.offset, stretch.length)
+                REQUEST.pack(file.fd, self._piece_length, stretch.width, stretch.offset, stretch.length, slot)
             )
             stdin.flush()
-            answer = stdout.read(ANSWER.size)
-            if len(answer) < ANSWER.size:
-                raise BrokenPipeError
         except BrokenPipeError:
-            raise _ended(file, process.wait()) from None
+            raise self._ended(process, file) from None
+
+    def _hear(self, process: subprocess.Popen[bytes], stretch: Stretch) -> list[bytes]:
+        file = self._files[stretch.shard]
+        stdout = cast("IO[bytes]", process.stdout)
+        answer = stdout.read(ANSWER.size)
+        if len(answer) < ANSWER.size:
+            raise self._ended(process, file)
         fault, count = ANSWER.unpack(answer)
         hashes = stdout.read(32 * count)
-        self._idle.put(process)
         if fault:
             raise DiskError(
                 f"{file.path}: cannot be read: {os.strerror(fault)}.",
@@ -139,6 +232,18 @@ class Provers:
                 path=str(file.location),
             )
         return [hashes[i : i + 32] for i in range(0, len(hashes), 32)]
+
+    def _ended(self, process: subprocess.Popen[bytes], file: OpenFile) -> CorruptError | LoadError:
+        """Why a process ended: `file` is the one it was asked about, and another may be the one that was cut short."""
+        status = process.wait()
+        for each in (file, *self._files):
+            if change := each.changed():
+                return cut_short(each, change)
+        return LoadError(
+            f"{file.path}: a proving process ended with status {status}.",
+            hint="It may have been out of memory. Try again, or with `--private`.",
+            path=file.path,
+        )
 
 
 def hash_mapped(view: memoryview, piece_length: int) -> Callable[[Stretch], list[bytes]]:
@@ -151,18 +256,14 @@ def hash_mapped(view: memoryview, piece_length: int) -> Callable[[Stretch], list
     return work
 
 
-def _ended(file: OpenFile, status: int) -> CorruptError | LoadError:
-    if change := file.changed():
-        return CorruptError(
-            f"{file.path}: changed while it was proven: {change}.",
-            hint=REPAIR,
-            path=file.path,
-            pieces=[],
-            expected=file.entry.size,
-            found=change,
-        )
-    return LoadError(
-        f"{file.path}: a proving process ended with status {status}.",
-        hint="It may have been out of memory. Try again, or with `--private`.",
+def cut_short(file: OpenFile, change: str) -> CorruptError:
+    """The error for a file that changed while it was proven; `change` says how."""
+    return CorruptError(
+        f"{file.path}: changed while it was proven: {change}.",
+        hint=REPAIR,
         path=file.path,
+        pieces=[],
+        tensors=[],
+        expected=file.entry.size,
+        found=change,
     )

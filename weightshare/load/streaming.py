@@ -25,7 +25,7 @@ import torch
 
 from weightshare.content.safetensors_header import LENGTH_SIZE, Header, header_length, parse_header
 from weightshare.content.workers import usable_cores
-from weightshare.errors import CorruptError
+from weightshare.errors import CorruptError, DeviceError
 from weightshare.load.arrivals import Arrivals
 from weightshare.load.copied import Copied, FlatDevice
 from weightshare.load.loader import LoadedState, Mode, _holder, _tensors, choose
@@ -34,7 +34,7 @@ from weightshare.load.opened import OpenFile, open_file
 from weightshare.load.plan import INDEX, Plan, make_plan
 from weightshare.load.proof import ShardProof, Stretch, check, proof_of
 from weightshare.progress import Observer, ignore
-from weightshare.units import MIB
+from weightshare.units import MIB, format_size
 
 if TYPE_CHECKING:
     from weightshare.load.holders import Holder
@@ -54,9 +54,14 @@ class _Zeroed(FlatDevice):
     def allocate(self, size: int) -> torch.Tensor:
         """A buffer of zeros."""
         try:
-            return torch.zeros(size, dtype=torch.uint8, device=self.device)
+            return torch.zeros(size, dtype=torch.uint8)
         except RuntimeError as error:
-            raise self._too_small(size, None) from error
+            raise DeviceError(
+                f"There is no memory for {format_size(size)} of weights.",
+                hint="Fetch it first; loading what is here maps the files, and needs no memory for them.",
+                device="cpu",
+                needed=size,
+            ) from error
 
 
 class StreamingLoad:
@@ -69,7 +74,7 @@ class StreamingLoad:
         layers: piece layers by pieces root; without a file's, its pieces are loaded as they arrive all the same, but
             neither its header nor a tensor is believed before all of it is here.
         device: as for `loader.state_dict`.
-        mode: `auto`, `private`, or `cuda` on a GPU.
+        mode: `auto`, or `private`, which it is in any case.
         workers: threads that hash; half the cores by default.
         observe: told how many bytes are proven.
         early: called from the load's thread when the headers of all shards are proven.
@@ -112,8 +117,7 @@ class StreamingLoad:
             WeightshareError: as of `loader.state_dict`.
         """
         started = time.monotonic()
-        device, mode = choose(*self._wanted)
-        mode = "private" if mode == "mapped" else mode
+        device, _ = choose(*self._wanted)
         plan = self._plan()
         with ExitStack() as stack:
             files = [OpenFile(entry, Path(), -1, (0, 0, 0, 0, 0)) for entry in plan.shards]
@@ -121,20 +125,30 @@ class StreamingLoad:
                 stack.callback(file.close)
                 if not file.entry.size:
                     parse_header(b"", 0, file.path)  # refuses
-            holder = self._hold(files, device, mode)
+            holder = self._hold(files, device)
             stack.callback(holder.close)
             headers = self._fill(holder, plan, files)
             tensors = _tensors(holder, plan, headers)
             holder.settle()
             stack.pop_all()
         notes = (*holder.notes, *(warning for header in headers for warning in header.warnings))
-        return LoadedState(tensors, plan.size, time.monotonic() - started, mode, device, notes, holder)
+        return LoadedState(
+            tensors,
+            plan.size,
+            time.monotonic() - started,
+            "private",
+            device,
+            notes,
+            tensor_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+            _holder=holder,
+        )
 
-    def _hold(self, files: Sequence[OpenFile], device: str, mode: str) -> Holder:
+    def _hold(self, files: Sequence[OpenFile], device: str) -> Holder:
         piece_length = self._verified.manifest.torrent.piece_length
         if device == "cpu":
             return Copied(files, piece_length, self._workers, _Zeroed(device))
-        holder = _holder(files, piece_length, self._workers, device, mode)
+        # Hashed in host memory: a network brings less than that can do, and pieces come too singly for a GPU.
+        holder = _holder(files, piece_length, self._workers, device, "private")
         for shard in range(len(files)):
             holder.flat(shard).zero_()
         return holder

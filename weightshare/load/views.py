@@ -49,10 +49,15 @@ def tensors_of(flat: torch.Tensor, header: Header, path: str) -> dict[str, torch
     Raises:
         UnsupportedModelError: a dtype that this torch does not have.
     """
-    return {info.name: _tensor(flat, info, path) for info in header.tensors}
+    return {info.name: tensor_of(flat, info, path) for info in header.tensors}
 
 
-def _tensor(flat: torch.Tensor, info: TensorInfo, path: str) -> torch.Tensor:
+def tensor_of(flat: torch.Tensor, info: TensorInfo, path: str) -> torch.Tensor:
+    """One tensor of a shard; see `tensors_of`.
+
+    Raises:
+        UnsupportedModelError: a dtype that this torch does not have.
+    """
     dtype = DTYPES.get(info.dtype)
     if dtype is None:
         raise UnsupportedModelError(

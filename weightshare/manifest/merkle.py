@@ -46,7 +46,8 @@ def root_of(hashes: Sequence[bytes], *, level: int = 0, width: int | None = None
     while width > 1:
         if len(layer) % 2:
             layer.append(pad_hash(level))
-        layer = [hashlib.sha256(layer[i] + layer[i + 1]).digest() for i in range(0, len(layer), 2)]
+        nodes = iter(layer)
+        layer = [hashlib.sha256(left + right).digest() for left, right in zip(nodes, nodes, strict=True)]
         level += 1
         width //= 2
     return layer[0]

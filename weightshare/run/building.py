@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import transformers
 
 from weightshare.errors import DeviceError, LoadError, UnsupportedModelError, UsageError
+from weightshare.run.placement import Placement, spread
 from weightshare.run.quiet import quiet
 from weightshare.run.small_files import GENERATION_CONFIG
 
@@ -24,12 +26,16 @@ _OWN_CODE = "The release carries code of its own for it, which is never run."
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What a release's small files say: model class, config, tokenizer, and how it likes to generate."""
+    """What a release's small files say: model class, config, tokenizer, and how it likes to generate.
+
+    `renamed` makes the names and rows of another layout transformers' own; None where they are.
+    """
 
     model_class: Any
     config: Any
     tokenizer: Any | None
     generation_config: Any | None
+    renamed: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
 
 
 def read_blueprint(target: Path, raw: Mapping[str, Any], release: str) -> Blueprint:
@@ -76,7 +82,8 @@ def build(
     device: str,
     release: str,
     *,
-    dtype: str = "auto",
+    dtype: torch.dtype | None = None,
+    placement: Placement | None = None,
 ) -> tuple[Any, list[str]]:
     """Make the model. Its parameters are the given tensors, wherever dtype and layout allow.
 
@@ -85,7 +92,9 @@ def build(
         tensors: the proven weights, by their names in the shards.
         device: where they are.
         release: what messages call it.
-        dtype: `auto` (as the config says), `bf16`, `fp16` or `fp32`; a cast is a copy on the device.
+        dtype: what to compute in, None for what the config says; a cast is a copy on the device. What is quantised
+            stays so, and so does what transformers keeps in float32 for a reason.
+        placement: where the parts of the model go, if that is not all one device.
 
     Returns:
         The model, in evaluation mode, and notes about tensors it has no use for.
@@ -94,9 +103,11 @@ def build(
         UnsupportedModelError: tensors the model needs are not there, or transformers cannot use them.
         DeviceError: the device is too small.
     """
-    wanted = _dtype_of(dtype) or getattr(blueprint.config, "dtype", None) or _first_float(tensors)
+    wanted = dtype or getattr(blueprint.config, "dtype", None) or _first_float(tensors)
+    if blueprint.renamed is not None:
+        tensors = blueprint.renamed(tensors)
     state: dict[str, Any] = dict(tensors)
-    if device != "cpu":
+    if device != "cpu" or placement is not None:
         # transformers would move each tensor to the CPU: that is where models go for which it has no device
         # map, and a device map makes it set aside memory for the weights a second time.
         state = {name: _Resident(tensor) for name, tensor in tensors.items()}
@@ -111,7 +122,9 @@ def build(
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-            if any(
+            if placement is not None:
+                model = spread(model, placement, release)
+            elif any(
                 held.device.type != torch.device(device).type
                 for held in chain(model.parameters(), model.buffers())
             ):
@@ -122,6 +135,8 @@ def build(
             hint="Use a larger device, or `--device cpu`.",
             device=device,
         ) from error
+    except LoadError:
+        raise
     except Exception as error:
         raise LoadError(
             f"{release}: transformers {transformers.__version__} cannot use its weights: {_first_line(error)}",
@@ -138,6 +153,8 @@ def build(
             missing=missing,
         )
     notes = []
+    if dtype is not None:
+        notes += _kept(model, dtype)
     if missing:
         notes.append(
             f"{len(missing)} tensors are not in the shards and start at random: {', '.join(missing[:3])}…"
@@ -202,12 +219,26 @@ def _first_line(error: Exception) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _dtype_of(name: str) -> torch.dtype | None:
+def dtype_of(name: str) -> torch.dtype | None:
+    """What `bf16`, `fp16` and `fp32` stand for; None for `auto`.
+
+    Raises:
+        UsageError: another name.
+    """
     if name != "auto" and name not in DTYPES:
         raise UsageError(
             f"{name!r} is no dtype to compute in.", hint=f"Dtypes are auto, {', '.join(DTYPES)}."
         )
     return DTYPES.get(name)
+
+
+def _kept(model: Any, dtype: torch.dtype) -> list[str]:
+    """What was not cast, in words."""
+    other = Counter(held.dtype for held in model.parameters() if held.dtype != dtype)
+    if not other:
+        return []
+    kinds = ", ".join(f"{count} in {str(kind).removeprefix('torch.')}" for kind, count in other.items())
+    return [f"not cast to {str(dtype).removeprefix('torch.')}, as transformers keeps them: tensors, {kinds}"]
 
 
 def _first_float(tensors: Mapping[str, torch.Tensor]) -> torch.dtype:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightshare.errors import CorruptError, LoadError, MissingExtraError, UnsupportedModelError
 from weightshare.load.arrivals import Aborted, Arrivals
-from weightshare.run.small_files import is_wanted, proven_folder, read_config
+from weightshare.run.small_files import is_wanted
 from weightshare.run.transformers_runner import Runner
 from weightshare.units import GIB
 
@@ -59,7 +59,7 @@ class EarlyModel:
         verified: the release's manifest, from the gate.
         arrivals: told by the fetch.
         locations: where each file lies while it is fetched.
-        dtype: as for `building.build`; with another than `auto` the model is built at the end.
+        dtype: as for `transformers_runner.load`; with another than `auto` the model is built at the end.
 
     Attributes:
         shared: whether the model that was built early is the one that is handed out; None before that is known.
@@ -112,16 +112,15 @@ class EarlyModel:
 
     def _read(self) -> Blueprint:
         """Wait for the small files, and make of them what can be made."""
-        from weightshare.run.building import read_blueprint
+        from weightshare.run.layouts import blueprint_of
 
-        manifest, release = self._verified.manifest, self._verified.release
+        manifest = self._verified.manifest
         wanted = [entry.path for entry in manifest.files if is_wanted(entry.path)]
         while True:
             if self._arrivals.here(wanted):
                 ended = self._arrivals.ended
                 try:
-                    with proven_folder(manifest, ended or Path(), {} if ended else self._locations) as target:
-                        return read_blueprint(target, read_config(target, release), release)
+                    return blueprint_of(manifest, ended or Path(), {} if ended else self._locations)
                 except CorruptError:
                     if ended is not None:
                         raise
@@ -133,7 +132,7 @@ class EarlyModel:
 
         device = str(next(iter(tensors.values())).device) if tensors else "cpu"
         try:
-            model, notes = build(blueprint, tensors, device, self._verified.release)
+            model, notes = build(blueprint, tensors, device, self._verified.release, dtype=None)
         except UnsupportedModelError:
             raise  # tensors are missing, and will be
         except LoadError:
@@ -151,7 +150,7 @@ class EarlyModel:
         Raises:
             WeightshareError: as of `transformers_runner.load`.
         """
-        from weightshare.run.building import build
+        from weightshare.run.building import build, dtype_of
 
         if self._blueprint is None:
             raise AssertionError("the early part has not run")
@@ -160,7 +159,11 @@ class EarlyModel:
             if self._built is None or not self.shared:
                 self._built = None  # before its memory is needed for the other one
                 self._built = build(
-                    self._blueprint, state.tensors, state.device, self._verified.release, dtype=self._dtype
+                    self._blueprint,
+                    state.tensors,
+                    state.device,
+                    self._verified.release,
+                    dtype=dtype_of(self._dtype),
                 )
         except BaseException:
             state.close()

@@ -98,6 +98,14 @@ def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> Any:
             f"The release's chat template refuses these messages: {reason}.",
             hint="Leave the system message out." if system else "Its model card says what it takes.",
         ) from error
+    except Exception as error:
+        if "mistral_common" not in type(tokenizer).__module__:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"The release's chat format refuses these messages: {reason.rstrip('.')}.",
+            hint="A chat begins with a user's message or a system message, and they take turns.",
+        ) from error
 
 
 def generate(
@@ -146,9 +154,9 @@ def generate(
     streamer = _Streamer(tokenizer, on_text) if on_text else None
     stopping = _Enough(enough) if enough else None
     pad = model.generation_config.pad_token_id
-    devices = [model.device] if model.device.type == "cuda" else []
+    devices = {held.device for held in model.parameters() if held.device.type == "cuda"}
     # The caller's dice are left as they lie.
-    dice = nullcontext() if sampling.seed is None else torch.random.fork_rng(devices)
+    dice = nullcontext() if sampling.seed is None else torch.random.fork_rng(list(devices))
     started = time.monotonic()
     with quiet(), torch.inference_mode(), dice:
         if sampling.seed is not None:

@@ -11,13 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from weightshare.errors import MissingExtraError, UnsupportedModelError
+from weightshare.errors import MissingExtraError, UnsupportedModelError, UsageError
 from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.progress import Observer, ignore
-from weightshare.run.small_files import proven_folder, read_config
 
 if TYPE_CHECKING:
+    from weightshare.content.receipts import Receipt
+    from weightshare.load.selection import Selection
     from weightshare.run.generation import Generation, Message
+    from weightshare.run.placement import DeviceMap
     from weightshare.trust.gate import VerifiedManifest
 
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
@@ -132,9 +134,12 @@ def load(
     device: str = "auto",
     mode: Mode = "auto",
     dtype: str = "auto",
+    device_map: DeviceMap | None = None,
     layers: Mapping[bytes, bytes] = _NONE,
     locations: Mapping[str, Path] = _NO_LOCATIONS,
     workers: int | None = None,
+    allow_pickle: bool = False,
+    receipts: Mapping[str, Receipt] | None = None,
     observe: Observer = ignore,
 ) -> Runner:
     """Load a release into the transformers class that its config names.
@@ -147,21 +152,27 @@ def load(
         folder: where its files lie.
         device: as for `load.loader.state_dict`.
         mode: as for `load.loader.state_dict`.
-        dtype: `auto` (as the release's config says), `bf16`, `fp16` or `fp32`.
+        dtype: `auto` (as the release's config says), `bf16`, `fp16` or `fp32`: a cast is a copy, made of proven
+            weights on the device they are on. Quantised weights stay what they are.
+        device_map: spreads the model over several devices, and each tensor is loaded to its own; see `placement`.
         layers: as for `load.loader.state_dict`.
         locations: as for `load.loader.state_dict`.
         workers: as for `load.loader.state_dict`.
+        allow_pickle: as for `load.loader.state_dict`.
+        receipts: as for `load.loader.state_dict`; not used with a device map over several devices.
         observe: told how many bytes of the weights are proven.
 
     Raises:
         UnsupportedModelError: transformers does not know the architecture, or cannot use what the release
             holds.
         MissingExtraError: torch or transformers is not installed.
-        CorruptError, SafetensorsError, CheckpointError, DeviceError, UsageError: as `load.loader.state_dict`
-        does.
+        CorruptError, SafetensorsError, CheckpointError, PickleError, DeviceError, UsageError: as
+            `load.loader.state_dict` does.
     """
     try:
-        from weightshare.run.building import build, read_blueprint
+        from weightshare.run.building import build, dtype_of
+        from weightshare.run.layouts import blueprint_of
+        from weightshare.run.placement import load_each, plan
     except ImportError as error:
         raise MissingExtraError(
             f"Running a model needs the Python package {error.name}, which is not installed.",
@@ -169,20 +180,41 @@ def load(
             package=error.name,
         ) from error
     release = verified.release
-    with proven_folder(verified.manifest, folder, locations) as target:
-        blueprint = read_blueprint(target, read_config(target, release), release)
-    state = state_dict(
-        verified,
-        folder,
-        device=device,
-        mode=mode,
-        layers=layers,
-        locations=locations,
-        workers=workers,
-        observe=observe,
-    )
+    wanted = dtype_of(dtype)
+    if device_map is not None and device != "auto":
+        raise UsageError(
+            "A device is one, and a device map spreads the model over several.", hint="Give one of the two."
+        )
+    blueprint = blueprint_of(verified.manifest, folder, locations)
+    placement = plan(blueprint, device_map, wanted, release) if device_map is not None else None
+    if placement is not None and len(placement.devices) == 1:
+        device, placement = placement.devices[0], None
+
+    def load_to(device: str, select: Selection | None = None) -> LoadedState:
+        return state_dict(
+            verified,
+            folder,
+            device=device,
+            mode=mode,
+            layers=layers,
+            locations=locations,
+            workers=workers,
+            select=select,
+            allow_pickle=allow_pickle,
+            receipts=receipts,
+            observe=observe,
+        )
+
+    if placement is None:
+        state = load_to(device)
+    elif blueprint.renamed is not None:  # the map has other names than the files
+        state = load_to("cpu")
+    else:
+        state = load_each(placement, load_to)
     try:
-        model, notes = build(blueprint, state.tensors, state.device, release, dtype=dtype)
+        model, notes = build(
+            blueprint, state.tensors, state.device, release, dtype=wanted, placement=placement
+        )
     except BaseException:
         state.close()
         raise

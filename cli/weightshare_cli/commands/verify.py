@@ -29,6 +29,7 @@ RANGES = 8
     examples=[
         ("a release in the store", "weightshare verify acme/m7b"),
         ("a folder that holds a weightshare.json", "weightshare verify ./m7b"),
+        ("and fetch what is damaged or missing", "weightshare verify acme/m7b --repair"),
         (
             "and demand their detached SSH signature too",
             "weightshare verify acme/m7b --sshsig m7b.weightshare.json.sig",
@@ -105,8 +106,19 @@ RANGES = 8
     help="Where to write that countersignature.",
 )
 @click.option("--force", cls=options.Option, is_flag=True, help="Replace that file if it is there.")
+@click.option(
+    "--repair",
+    cls=options.Option,
+    is_flag=True,
+    help="Fetch what is damaged or missing, piece by piece, and check again.",
+)
 @options.require_mirrors
 @options.attestations
+@options.network
+@options.peers
+@options.dht_nodes
+@options.port
+@options.timeout
 @options.common
 @click.pass_obj
 def command(
@@ -122,13 +134,20 @@ def command(
     sign_as: str | None,
     out: Path | None,
     force: bool,
+    repair: bool,
     require_mirrors: int,
     attestations: tuple[Path, ...],
+    network: str,
+    peers: tuple[tuple[str, int], ...],
+    dht_nodes: tuple[tuple[str, int], ...],
+    port: int | None,
+    timeout: float,
 ) -> None:
     """Read every byte of RELEASE and compare it with the signed manifest.
 
     Each corrupt, missing and extra file is named, with the bad pieces of a corrupt one; exit 4 if there is
-    any. With --oms the signed manifest is that of OpenSSF Model Signing, and DIR needs no weightshare.json.
+    any. With --repair a release that was fetched is mended first, and the options under Network are for that.
+    With --oms the signed manifest is that of OpenSSF Model Signing, and DIR needs no weightshare.json.
 
     With --sign-as, and only if every byte of the whole release is as signed, a countersignature is written:
     a mirror's word that its bytes are right, beside the publisher's signature and never instead of it.
@@ -137,6 +156,7 @@ def command(
         if oms_key or oms_chain or oms_identity or oms_identity_provider:
             raise click.UsageError("The --oms-… options say how to check --oms FILE, which is missing.")
         from weightshare.api.checking import verify
+        from weightshare.api.repairing import Sources
 
         if sign_as is None and (out is not None or force):
             raise UsageError("--out and --force say where a countersignature goes; --sign-as KEY makes one.")
@@ -160,6 +180,7 @@ def command(
                 force=force,
                 attestations=attestations,
                 require_mirrors=require_mirrors,
+                repair=Sources(network, peers, dht_nodes, port, timeout) if repair else None,
                 observe=observe,
             )
     else:
@@ -169,6 +190,8 @@ def command(
             raise click.UsageError("--trust is about a release's publisher; --oms-key says whom --oms is by.")
         if sshsig is not None:
             raise click.UsageError("--sshsig is over a release's manifest, which --oms does not read.")
+        if repair:
+            raise UsageError("--repair fetches from a swarm, and a folder that --oms checks has none.")
         if sign_as is not None or out is not None or force or attestations or require_mirrors:
             raise UsageError(
                 "Mirrors vouch for releases of weightshare, and --oms checks a folder by another signature."
@@ -196,6 +219,8 @@ def command(
                 f"in {output.took(found.seconds)}"
             )
             output.say(f"    as signed by {_signer(found)}")
+            if found.repaired:
+                output.say(f"    after {format_size(found.repaired)} were fetched anew")
             if found.sshsig:
                 output.say(f"    and by the detached SSH signature of {found.sshsig}")
             if found.mirrors:
@@ -227,7 +252,7 @@ def _complain(found: Verified) -> None:
     message = f"{output.count(bad, 'file')} of {_subject(found)} not as signed."
     output.tell(errors.paragraph("error", message, colour="red"))
     if found.oms is None:
-        hint = "Fetching the release again replaces what is bad."
+        hint = "With --repair the bad pieces are fetched anew, where the release was fetched."
         output.tell(errors.paragraph("hint", hint, colour="cyan"))
 
 

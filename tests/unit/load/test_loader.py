@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import warnings
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,10 @@ from weightshare.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from weightshare.load import copied, loader, mapped, provers
+from weightshare.load import copied, loader, mapped, private, provers
 from weightshare.load.loader import LoadedState, Mode, state_dict
+from weightshare.load.opened import OpenFile
+from weightshare.load.proof import Stretch
 from weightshare.progress import Phase, Progress
 
 MODES: list[Mode] = ["mapped", "private"]
@@ -236,6 +238,7 @@ def test_a_file_cut_short_while_it_is_read_is_an_error_not_a_crash(
     release: Release, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapped, "IN_PROCESS", 0)  # so that processes prove, as they do for real shards
+    monkeypatch.setattr(private, "IN_PROCESS", 0)
     monkeypatch.setattr(mapped, "take_lease", lambda file: "the test wants to write to it")
     path = release.folder / "model-00001-of-00002.safetensors"
 
@@ -248,21 +251,28 @@ def test_a_file_cut_short_while_it_is_read_is_an_error_not_a_crash(
     assert caught.value.facts["path"] == path.name
 
 
-def test_processes_prove_what_threads_prove(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_prove_what_threads_prove(
+    release: Release, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mapped, "IN_PROCESS", 0)
+    monkeypatch.setattr(private, "IN_PROCESS", 0)
     started: list[int] = []
-    take = provers.Provers._take
+    run = provers.Provers.run
 
-    def counted(self: provers.Provers) -> subprocess.Popen[bytes]:
-        process = take(self)
-        started.append(process.pid)
-        return process
+    def counted(
+        self: provers.Provers, stretches: Sequence[Stretch], copy: provers.Copy | None = None
+    ) -> Iterator[provers.Result]:
+        started.extend(self.pids)
+        return run(self, stretches, copy)
 
-    monkeypatch.setattr(provers.Provers, "_take", counted)
+    monkeypatch.setattr(provers.Provers, "run", counted)
     monkeypatch.setattr("weightshare.load.proof.STRETCH", PIECE)
-    state = load(release, "mapped", workers=2)
+    state = load(release, mode, workers=2)
     assert set(started)
-    assert set(state.tensors) == {*(f"a.{i}" for i in range(9)), "b.weight", "b.bias"}
+    same(
+        state.tensors,
+        {k: v for path in release.folder.glob("*.safetensors") for k, v in load_file(path).items()},
+    )
     del state  # with its read leases, which would hold the next writer back
     gc.collect()
     for pid in set(started):
@@ -270,7 +280,7 @@ def test_processes_prove_what_threads_prove(release: Release, monkeypatch: pytes
             os.kill(pid, 0)
     flip(release.folder / "model-00002-of-00002.safetensors", PIECE)
     with pytest.raises(CorruptError) as caught:
-        load(release, "mapped", workers=2)
+        load(release, mode, workers=2)
     assert caught.value.facts["pieces"] == [1]
 
 
@@ -334,7 +344,11 @@ def test_descriptors_are_given_back(release: Release, mode: Mode) -> None:
 def test_slots_bring_what_reading_in_place_brings(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a device gets goes through slots of host memory; here the device is the CPU."""
     plain = load(release, "private").tensors
-    monkeypatch.setattr(copied, "FlatDevice", partial(copied.FlatDevice, staged=True))
+
+    def staged(files: Sequence[OpenFile], piece_length: int, workers: int, *_: str) -> copied.Copied:
+        return copied.Copied(files, piece_length, workers, copied.FlatDevice("cpu", staged=True))
+
+    monkeypatch.setattr(loader, "_holder", staged)
     monkeypatch.setattr("weightshare.load.proof.STRETCH", PIECE)
     same(load(release, "private", workers=3).tensors, plain)
     flip(release.folder / "model-00002-of-00002.safetensors", PIECE + 9)

@@ -9,7 +9,12 @@ from weightshare.api.results.fetching import Fetched
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What `run` answered; `fetch` is what came with it, where the release was fetched for it."""
+    """What `run` answered.
+
+    `load_verified` is whether every byte of the weights was hashed in this call; `load_trusted_bytes` counts those that
+    a receipt alone stood for, `repaired` those that were fetched anew first. `fetch` is what came with it,
+    where the release was fetched for it.
+    """
 
     release: str
     publisher: str
@@ -22,6 +27,9 @@ class Ran:
     tokens: int
     tokens_per_second: float
     finish: str = "stop"
+    repaired: int = 0
+    load_verified: bool = True
+    load_trusted_bytes: int = 0
     warnings: tuple[str, ...] = ()
     fetch: Fetched | None = None
 
@@ -37,8 +45,10 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": True,
+                "verified": self.load_verified,
+                "trusted_bytes": self.load_trusted_bytes,
                 "mode": self.load_mode,
+                "repaired_bytes": self.repaired,
             },
             "tokens": self.tokens,
             "tokens_per_second": round(self.tokens_per_second, 2),

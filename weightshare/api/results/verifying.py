@@ -37,7 +37,7 @@ class Verified:
 
     Of the latter `release` is None, `publisher` the SHA-256 (hex) of the key's PEM text or of the certificate, and
     `piece_length` the size of a shard, which `bad_pieces` then count; 0 for whole files. `sshsig` is the fingerprint
-    whose detached SSH signature was demanded and held.
+    whose detached SSH signature was demanded and held. `repaired` counts bytes that were fetched anew before.
     """
 
     ok: bool
@@ -54,6 +54,7 @@ class Verified:
     oms: OmsFacts | None = None
     mirrors: tuple[MirrorVouch, ...] = ()
     attestation: Path | None = None
+    repaired: int = 0
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -81,6 +82,7 @@ class Verified:
             "oms": asdict(self.oms) if self.oms else None,
             "mirrors": [mirror.to_json() for mirror in self.mirrors],
             "attestation": str(self.attestation) if self.attestation else None,
+            "repaired_bytes": self.repaired,
             "warnings": list(self.warnings),
         }
 
