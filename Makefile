@@ -51,6 +51,7 @@ bench: $(READY)
 	$(BIN)/python bench/resume.py --quick
 	$(BIN)/python bench/slices.py
 	$(BIN)/python bench/gpu.py --out bench/results/gpu.json  # without a GPU it says what it would measure
+	$(BIN)/python bench/stream.py
 	$(BIN)/python bench/swarm.py  # wants root: it makes networks of its own
 
 chaos: $(READY)

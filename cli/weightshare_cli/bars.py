@@ -58,7 +58,7 @@ class Bars:
         if progress.phase not in self._tasks:
             self._tasks[progress.phase] = display.add_task(f"{progress.phase:<9}", pace=_pace(progress))
         if progress.loaded is not None:
-            self._beside(display, progress.loaded)
+            self._beside(display, progress)
         for phase, task in self._tasks.items():
             beside = progress.loaded is not None and phase is Phase.LOADING
             display.update(task, visible=phase is progress.phase or beside)
@@ -70,11 +70,11 @@ class Bars:
             pace=_pace(progress),
         )
 
-    def _beside(self, display: _Display, loaded: int) -> None:
-        """Move the load's bar; it is told no total before the fetch is over, and has the weights' then."""
+    def _beside(self, display: _Display, progress: Progress) -> None:
+        """Move the load's bar, as far as that of the fetch goes: nearly all of a release is weights."""
         if Phase.LOADING not in self._tasks:
-            self._tasks[Phase.LOADING] = display.add_task(f"{Phase.LOADING:<9}", pace="", total=None)
-        display.update(self._tasks[Phase.LOADING], completed=loaded)
+            self._tasks[Phase.LOADING] = display.add_task(f"{Phase.LOADING:<9}", pace="")
+        display.update(self._tasks[Phase.LOADING], completed=progress.loaded, total=progress.total or None)
 
     def status(self, line: str) -> None:
         """Overwrite the one line with another."""

@@ -58,7 +58,7 @@ class StreamingLoad:
         layers: piece layers by pieces root; without a file's, its pieces are loaded as they arrive all the same, but
             neither its header nor a tensor is believed before all of it is here.
         device: as for `loader.state_dict`.
-        mode: `auto`, `private`, or `cuda` on a GPU.
+        mode: `auto`, or `private`, which it is in any case.
         workers: threads that hash; half the cores by default.
         observe: told how many bytes are proven.
         early: called from the load's thread when the headers of all shards are proven.
@@ -101,8 +101,7 @@ class StreamingLoad:
             WeightshareError: as of `loader.state_dict`.
         """
         started = time.monotonic()
-        device, mode = choose(*self._wanted)
-        mode = "private" if mode == "mapped" else mode
+        device, _ = choose(*self._wanted)
         plan = self._plan()
         with ExitStack() as stack:
             files = [OpenFile(entry, Path(), -1, (0, 0, 0, 0, 0)) for entry in plan.shards]
@@ -110,7 +109,7 @@ class StreamingLoad:
                 stack.callback(file.close)
                 if not file.entry.size:
                     parse_header(b"", 0, file.path)  # refuses
-            holder = self._hold(files, device, mode)
+            holder = self._hold(files, device)
             stack.callback(holder.close)
             headers = self._fill(holder, plan, files)
             tensors = _tensors(holder, plan, headers)
@@ -118,14 +117,22 @@ class StreamingLoad:
             stack.pop_all()
         notes = (*holder.notes, *(warning for header in headers for warning in header.warnings))
         return LoadedState(
-            tensors, plan.size, time.monotonic() - started, mode, device, notes, _holder=holder
+            tensors,
+            plan.size,
+            time.monotonic() - started,
+            "private",
+            device,
+            notes,
+            tensor_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+            _holder=holder,
         )
 
-    def _hold(self, files: Sequence[OpenFile], device: str, mode: str) -> Holder:
+    def _hold(self, files: Sequence[OpenFile], device: str) -> Holder:
         piece_length = self._verified.manifest.torrent.piece_length
         if device == "cpu":
             return Private(files, piece_length, self._workers, processes=False)
-        holder = _holder(files, piece_length, self._workers, device, mode)
+        # Hashed in host memory: a network brings less than that can do, and pieces come too singly for a GPU.
+        holder = _holder(files, piece_length, self._workers, device, "private")
         for shard in range(len(files)):
             holder.flat(shard).zero_()
         return holder

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightshare.errors import CorruptError, LoadError, MissingExtraError, UnsupportedModelError
 from weightshare.load.arrivals import Aborted, Arrivals
-from weightshare.run.small_files import is_wanted, proven_folder, read_config
+from weightshare.run.small_files import is_wanted
 from weightshare.run.transformers_runner import Runner
+from weightshare.units import GIB
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from weightshare.load.loader import LoadedState
     from weightshare.run.building import Blueprint
     from weightshare.trust.gate import VerifiedManifest
+
+_WARM = GIB
+"""Bytes of weights up to which the model is run once for nothing; each byte is read for that."""
 
 
 def import_runner() -> None:
@@ -54,7 +59,7 @@ class EarlyModel:
         verified: the release's manifest, from the gate.
         arrivals: told by the fetch.
         locations: where each file lies while it is fetched.
-        dtype: as for `building.build`; with another than `auto` the model is built at the end.
+        dtype: as for `transformers_runner.load`; with another than `auto` the model is built at the end.
 
     Attributes:
         shared: whether the model that was built early is the one that is handed out; None before that is known.
@@ -107,16 +112,15 @@ class EarlyModel:
 
     def _read(self) -> Blueprint:
         """Wait for the small files, and make of them what can be made."""
-        from weightshare.run.building import read_blueprint
+        from weightshare.run.layouts import blueprint_of
 
-        manifest, release = self._verified.manifest, self._verified.release
+        manifest = self._verified.manifest
         wanted = [entry.path for entry in manifest.files if is_wanted(entry.path)]
         while True:
             if self._arrivals.here(wanted):
                 ended = self._arrivals.ended
                 try:
-                    with proven_folder(manifest, ended or Path(), {} if ended else self._locations) as target:
-                        return read_blueprint(target, read_config(target, release), release)
+                    return blueprint_of(manifest, ended or Path(), {} if ended else self._locations)
                 except CorruptError:
                     if ended is not None:
                         raise
@@ -128,13 +132,15 @@ class EarlyModel:
 
         device = str(next(iter(tensors.values())).device) if tensors else "cpu"
         try:
-            model, notes = build(blueprint, tensors, device, self._verified.release)
+            model, notes = build(blueprint, tensors, device, self._verified.release, dtype=None)
         except UnsupportedModelError:
             raise  # tensors are missing, and will be
         except LoadError:
             return  # perhaps only because there is nothing in the tensors yet
         if shares(model, tensors):
             self._built = model, notes
+            if device == "cpu" and sum(tensor.nbytes for tensor in tensors.values()) <= _WARM:
+                _warm_up(model, blueprint.tokenizer)
 
     # ---- the end
 
@@ -144,7 +150,7 @@ class EarlyModel:
         Raises:
             WeightshareError: as of `transformers_runner.load`.
         """
-        from weightshare.run.building import build
+        from weightshare.run.building import build, dtype_of
 
         if self._blueprint is None:
             raise AssertionError("the early part has not run")
@@ -153,7 +159,11 @@ class EarlyModel:
             if self._built is None or not self.shared:
                 self._built = None  # before its memory is needed for the other one
                 self._built = build(
-                    self._blueprint, state.tensors, state.device, self._verified.release, dtype=self._dtype
+                    self._blueprint,
+                    state.tensors,
+                    state.device,
+                    self._verified.release,
+                    dtype=dtype_of(self._dtype),
                 )
         except BaseException:
             state.close()
@@ -161,6 +171,19 @@ class EarlyModel:
         model, notes = self._built
         state.tensors = {}
         return Runner(self._verified.release, model, self._blueprint.tokenizer, state, (*state.notes, *notes))
+
+
+def _warm_up(model: Any, tokenizer: Any | None) -> None:
+    """Have the libraries do now what they do at the first token of a process: imports, templates, their own threads.
+
+    The weights are not there, or not all of them, so what comes out means nothing, and nobody sees it.
+    """
+    from weightshare.run.generation import generate
+
+    if tokenizer is None or not model.can_generate():
+        return
+    with suppress(Exception):  # it may well stumble over what is not there
+        generate(model, tokenizer, "Hello", max_new_tokens=1)
 
 
 def shares(model: Any, tensors: Mapping[str, torch.Tensor]) -> bool:

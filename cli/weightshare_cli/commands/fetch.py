@@ -302,13 +302,14 @@ def command(
             given_away = now.uploaded
             observe.status(serving.describe(now))
 
+        # Whoever takes only some of the files has something else in mind than to run it.
+        if not (settings.quiet or include or exclude or tensors):
+            how["on_passed"] = passed
         fetched = fetching.fetch(
             source,
             directory,
             force=force,
             on_warning=warn,
-            # Whoever takes only some of the files has something else in mind than to run it.
-            on_passed=None if settings.quiet or include or exclude or tensors else passed,
             seed_for=seed_for,
             on_fetched=fetched_now,
             on_status=status,
