@@ -209,11 +209,10 @@ def _tensors(manifest: Manifest, folder: Path | None) -> tuple[tuple[InspectedTe
         return (), warnings
     for entry in manifest.files:
         path = folder / entry.path
-        read = {".safetensors": read_header, ".gguf": read_gguf_header}.get(path.suffix)
-        if read is None or not path.is_file():
+        if path.suffix not in (".safetensors", ".gguf") or not path.is_file():
             continue
         try:
-            header = read(path, entry.path)
+            header = (read_gguf_header if path.suffix == ".gguf" else read_header)(path, entry.path)
         except (WeightshareError, OSError) as error:
             warnings.append(str(error))
             continue

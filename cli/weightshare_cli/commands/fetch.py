@@ -302,13 +302,13 @@ def command(
             given_away = now.uploaded
             observe.status(serving.describe(now))
 
+        if not (settings.quiet or include or exclude or tensors):
+            how["on_passed"] = passed  # whoever takes a part has something else in mind than to run it
         fetched = fetching.fetch(
             source,
             directory,
             force=force,
             on_warning=warn,
-            # Whoever takes only some of the files has something else in mind than to run it.
-            on_passed=None if settings.quiet or include or exclude or tensors else passed,
             seed_for=seed_for,
             on_fetched=fetched_now,
             on_status=status,
