@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0
 """Seconds that a fetch has to put away what it has, once it is told to stop."""
 
-_RUN_HERE = ("huggingface", "mistral")
+_RUN_HERE = ("huggingface", "mistral", "gguf")
 
 
 class _StoppedError(Exception):

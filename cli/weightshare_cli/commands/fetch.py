@@ -302,9 +302,8 @@ def command(
             given_away = now.uploaded
             observe.status(serving.describe(now))
 
-        # Whoever takes only some of the files has something else in mind than to run it.
         if not (settings.quiet or include or exclude or tensors):
-            how["on_passed"] = passed
+            how["on_passed"] = passed  # whoever takes a part has something else in mind than to run it
         fetched = fetching.fetch(
             source,
             directory,
