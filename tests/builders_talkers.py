@@ -34,6 +34,7 @@ def talker(folder: Path, *, template: str | None = TEMPLATE, context: int = 4096
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=context,
+            initializer_range=0.7,  # large enough for an answer to hang on all that was said
             bos_token_id=1,
             eos_token_id=2,
             pad_token_id=0,

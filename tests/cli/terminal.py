@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from tests.cli.helpers import COMMAND, environment
 
 CTRL_C = b"\x03"
@@ -68,6 +70,15 @@ class Terminal:
                 raise AssertionError(f"{text!r} does not show in:\n{self._shown[self._seen :]}")
         since, self._seen = self._shown[self._seen : at + len(text)], at + len(text)
         return since
+
+    def wait_until_it_reads(self, limit: float = 45) -> None:
+        """Wait until the command sleeps, after a prompt: before that, readline does not notice a signal."""
+        stat, deadline = Path(f"/proc/{self.process.pid}/stat"), time.monotonic() + limit
+        if not stat.exists():
+            pytest.skip("needs /proc")
+        while stat.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline
+            os.sched_yield()
 
     def end(self, limit: float = 60) -> tuple[int, str]:
         """Wait until the command ends; its status, and what showed since."""

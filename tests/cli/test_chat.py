@@ -11,6 +11,8 @@ import pytest
 from tests.builders_talkers import talker
 from tests.cli.helpers import result, weightshare
 from tests.cli.terminal import CTRL_C, CTRL_D, Terminal
+from weightshare.api.running import run
+from weightshare.content.store import Home
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
 
@@ -28,15 +30,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def once(home: Path, *words: str) -> str:
-    """What the model answers in a call of its own."""
-    text = result(home, "run", *words)["text"]
-    assert isinstance(text, str)
-    return text
+def once(home: Path, release: str, prompt: str, *, system: str | None = None) -> str:
+    """What the model answers to a prompt alone."""
+    return run(release, prompt, home=Home(home / "weightshare"), system=system, max_new_tokens=6).text
 
 
 def test_a_conversation(home: Path) -> None:
-    answer = once(home, "acme/chatty", "w9 w10", "--max-new-tokens", "6")
+    answer = once(home, "acme/chatty", "w9 w10")
     with Terminal(home, "run", "acme/chatty", "--max-new-tokens", "6") as terminal:
         terminal.wait_for("acme/chatty@1 on cpu; /help for help, Ctrl-D ends")
         terminal.wait_for(PROMPT)
@@ -92,15 +92,18 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends(home: Path) -> None:
         terminal.wait_for(PROMPT)
         terminal.type(b"w9 half a li")
         terminal.wait_for("half a li")
+        terminal.wait_until_it_reads()
         terminal.type(CTRL_C)
         terminal.wait_for("Ctrl-C again")
         terminal.wait_for(PROMPT)
         terminal.type("w9")  # something else between the two, so the next one is a first one
         terminal.wait_for("Cut off")
         terminal.wait_for(PROMPT)
+        terminal.wait_until_it_reads()
         terminal.type(CTRL_C)
         terminal.wait_for("Ctrl-C again")
         terminal.wait_for(PROMPT)
+        terminal.wait_until_it_reads()
         terminal.type(CTRL_C)
         status, shown = terminal.end()
         assert status == 130
@@ -111,14 +114,15 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends(home: Path) -> None:
 def test_other_signals_end_it_at_the_prompt_at_once(home: Path, number: signal.Signals) -> None:
     with Terminal(home, "run", "acme/chatty") as terminal:
         terminal.wait_for(PROMPT)
+        terminal.wait_until_it_reads()
         terminal.send(number)
         assert terminal.end()[0] == 130
 
 
 def test_several_lines_between_quotes_and_a_system_message(home: Path) -> None:
-    several = once(home, "acme/chatty", "w9\nw10\nw11", "--max-new-tokens", "6")
-    told = once(home, "acme/chatty", "w9", "--system", "w50 w51", "--max-new-tokens", "6")
-    assert told != once(home, "acme/chatty", "w9", "--max-new-tokens", "6")
+    several = once(home, "acme/chatty", "w9\nw10\nw11")
+    told = once(home, "acme/chatty", "w9", system="w50 w51")
+    assert told != once(home, "acme/chatty", "w9")
     with Terminal(home, "run", "acme/chatty", "--max-new-tokens", "6") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type('"""w9')
@@ -141,7 +145,7 @@ def test_several_lines_between_quotes_and_a_system_message(home: Path) -> None:
 
 
 def test_without_a_template_each_text_is_continued_alone(home: Path) -> None:
-    answer = once(home, "acme/base", "w9", "--max-new-tokens", "6")
+    answer = once(home, "acme/base", "w9")
     with Terminal(home, "run", "acme/base", "--max-new-tokens", "6") as terminal:
         terminal.wait_for("no chat template")
         for _ in range(2):
@@ -150,7 +154,7 @@ def test_without_a_template_each_text_is_continued_alone(home: Path) -> None:
             assert answer in terminal.wait_for("Cut off")
         terminal.wait_for(PROMPT)
         terminal.type("/system w1")
-        terminal.wait_for("no place for a system message")
+        terminal.wait_for("no place for a system")
         terminal.wait_for(PROMPT)
         terminal.type("w9 " * 70)  # more than the model can take: an error, and the chat goes on
         terminal.wait_for("70 tokens; the model takes 64")
