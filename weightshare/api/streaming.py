@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from weightshare.api.fetching import fetch
 from weightshare.api.following import Underway
+from weightshare.api.forecasting import check_runnable
 from weightshare.api.offering import Located, locate
 from weightshare.api.ordering import FetchOrder
 from weightshare.api.results import Fetched, StrangerInfo
@@ -28,7 +29,7 @@ from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home, Store
 from weightshare.errors import UnsupportedModelError, UsageError
 from weightshare.load.arrivals import Aborted, Arrivals
-from weightshare.load.layouts import Layout, layout_of
+from weightshare.load.layouts import layout_of
 from weightshare.load.room import has_room
 from weightshare.progress import Observer, Phase, Progress, ignore
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from weightshare.load.loader import LoadedState
+    from weightshare.manifest.model import Manifest
     from weightshare.run.early_model import EarlyModel
     from weightshare.run.transformers_runner import Runner
 
@@ -259,7 +261,9 @@ class Streaming:
         release = underway.verified.release
         layout = layout_of([entry.path for entry in manifest.files])
         if self._model:
-            _refuse(layout, release, answers=self._answers)
+            _refuse(
+                manifest, answers=self._answers, allow_pickle=bool(self._fetching.get("allow_pickle", False))
+            )
         if missing := [path for path in layout.weights if path not in underway.locations]:
             raise UsageError(
                 f"{missing[0]} is one of the weights of {release}, and is not among the files asked for.",
@@ -346,13 +350,15 @@ def _has_room(device: str, size: int) -> bool:
     return device not in ("auto", "cpu") or has_room(size)
 
 
-def _refuse(layout: Layout, release: str, *, answers: bool) -> None:
+def _refuse(manifest: Manifest, *, answers: bool, allow_pickle: bool) -> None:
     """Say before anything heavy is fetched what a release lacks to be run."""
-    if layout.kind in _RUN_HERE and (not layout.lacks or not answers):
-        return
-    lacks = layout.lacks[0] if layout.lacks else "a layout that runs here"
-    raise UnsupportedModelError(
-        f"{release} is {layout.what}, and to run it lacks {lacks}.",
-        hint="`weightshare fetch` without --run brings and proves its files all the same.",
-        architecture="",
-    )
+    paths = [entry.path for entry in manifest.files]
+    if answers:
+        check_runnable(manifest.release, paths, allow_pickle=allow_pickle)
+    layout = layout_of(paths)
+    if layout.kind not in _RUN_HERE:
+        raise UnsupportedModelError(
+            f"{manifest.release} is {layout.what}: it cannot be run by its link.",
+            hint="`weightshare fetch` without --run brings and proves its files all the same.",
+            architecture="",
+        )
