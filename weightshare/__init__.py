@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from weightshare.api.fetching import fetch
     from weightshare.api.inspecting import inspect
     from weightshare.api.oms_checking import verify_oms
+    from weightshare.api.opening import Release, open_release
     from weightshare.api.publishing import publish
-    from weightshare.api.running import Release, from_pretrained, open_release
+    from weightshare.api.running import from_pretrained
     from weightshare.api.seeding import seed
 
     open = open_release
@@ -36,9 +37,9 @@ _VERBS = {
     "verify": ("weightshare.api.checking", "verify"),
     "verify_oms": ("weightshare.api.oms_checking", "verify_oms"),
     "inspect": ("weightshare.api.inspecting", "inspect"),
-    "open": ("weightshare.api.running", "open_release"),
+    "open": ("weightshare.api.opening", "open_release"),
     "from_pretrained": ("weightshare.api.running", "from_pretrained"),
-    "Release": ("weightshare.api.running", "Release"),
+    "Release": ("weightshare.api.opening", "Release"),
 }
 
 __all__ = [

@@ -24,7 +24,8 @@ from tests.builders_releases import knows, pin
 from tests.cli.helpers import weightshare
 from tests.integration.test_run_tiny import change_config, checkpoint, logits, words
 from tests.unit.content.test_gguf_header import LIES
-from weightshare.api.running import from_pretrained, open_release, run
+from weightshare.api.opening import open_release
+from weightshare.api.running import from_pretrained, run
 from weightshare.content.store import Home
 from weightshare.errors import UnsupportedModelError, WeightshareError
 from weightshare.manifest.model import MANIFEST_NAME

@@ -21,7 +21,7 @@ from tests.cli.helpers import environment, ok, result, weightshare
 from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, Seeder, seeding
 from tests.integration.waiting import until
-from weightshare.api.running import open_release
+from weightshare.api.opening import open_release
 from weightshare.content.safetensors_header import read_header
 from weightshare.content.store import STAGING, Home
 from weightshare.errors import CorruptError

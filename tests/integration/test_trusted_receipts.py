@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.builders_load import release_of
 from tests.integration.test_run_tiny import checkpoint, logits
 from weightshare.api.offering import Located
-from weightshare.api.running import Release
+from weightshare.api.opening import Release
 from weightshare.content.receipts import Receipt, save_receipts
 
 

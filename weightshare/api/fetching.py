@@ -278,7 +278,9 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         dims=how.get("dims") or {},
     )
     order = FetchOrder(how.get("order", FetchOrder.RAREST))
-    if not select.everything and (order is not FetchOrder.RAREST or how.get("on_range") or how.get("follower")):
+    if not select.everything and (
+        order is not FetchOrder.RAREST or how.get("on_range") or how.get("follower")
+    ):
         raise UsageError(
             "Tensors asked for by name or rank come as they are found, and not in an order.",
             hint="Leave out either --tensors and --rank, or --order.",

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Unpack
 
+from weightshare.api.opening import Loading, Release, open_release
 from weightshare.api.results.serving import Serving
-from weightshare.api.running import Loading, Release, open_release
 from weightshare.content.store import Home
 from weightshare.errors import UsageError
 from weightshare.progress import Observer, ignore

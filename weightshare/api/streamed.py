@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from weightshare.api.fetching import fetch
 from weightshare.api.offering import Located, locate
+from weightshare.api.opening import Loading, Release
 from weightshare.api.results import Fetched
-from weightshare.api.running import Loading, OpenRunner, Release
+from weightshare.api.running import OpenRunner
 from weightshare.api.streaming import Streaming
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
@@ -76,7 +77,8 @@ def stream_runner(source: str, **how: Any) -> StreamedRunner:
 class LinkedRelease(Release):
     """A release by its link that is not here yet: it is fetched when something of it is asked for.
 
-    Weights and models are loaded while they are fetched. Whatever returns, all of the release is here then.
+    Weights and models are loaded while they are fetched, and all of the release is here then. Only of tensors that are
+    asked for by name or rank no more than their pieces come.
     """
 
     _source: str
@@ -108,8 +110,12 @@ class LinkedRelease(Release):
     ) -> dict[str, torch.Tensor]:
         """The weights by tensor name, fetched and proven; see `Release.state_dict`.
 
-        All of them are loaded while they are fetched; where some are chosen, the fetch comes first.
+        All of them are loaded while they are fetched. Some of them, by name or rank, are loaded once their pieces are
+        here, and no others are fetched.
         """
+        if not self.here and (chosen.get("names") or chosen.get("of", 1) != 1):
+            part = self._part(chosen)
+            return part.state_dict(device, private=private, observe=observe, **chosen)
         if self.here or any(chosen.values()):
             return super().state_dict(device, private=private, observe=observe, **chosen)
         loading: Loading = {"device": device, "private": private}
@@ -128,6 +134,13 @@ class LinkedRelease(Release):
             runner = streaming.runner()
             self._arrived(streaming.fetched())
             return runner
+
+    def _part(self, chosen: Mapping[str, Any]) -> Release:
+        """The release with the pieces that the tensors asked for need; it stays one that is not here."""
+        asked = {name: chosen[name] for name in ("rank", "of", "dims") if name in chosen}
+        fetched = fetch(self._source, tensors=tuple(chosen.get("names", ())), **asked, **self._how)
+        home = self._how["home"]
+        return Release(locate(Store(home), Trustee(home, self._how["trust"]), str(fetched.path)))
 
     def _streaming(self, *, model: bool, loading: Loading, observe: Observer) -> Streaming:
         how = {"observe": observe, **self._how}

@@ -22,9 +22,9 @@ from weightshare.api.fetching import fetch
 from weightshare.api.following import Underway
 from weightshare.api.forecasting import check_runnable
 from weightshare.api.offering import Located, locate
+from weightshare.api.opening import Loading, Release
 from weightshare.api.ordering import FetchOrder
 from weightshare.api.results import Fetched, StrangerInfo
-from weightshare.api.running import Loading, Release
 from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home, Store
 from weightshare.errors import UnsupportedModelError, UsageError

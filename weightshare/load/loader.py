@@ -146,7 +146,8 @@ def state_dict(
         PickleError: the weights are pickles, and those were not allowed.
         DeviceError: the device is not there or too small.
         MissingExtraError: torch is not installed, or for the mode `cuda` what compiles its kernel.
-        UsageError: mode and device do not go together, no such component, or the selection does not fit the release.
+        UsageError: mode and device or mode and selection do not go together, no such component, or the selection does
+            not fit the release.
     """
     started = time.monotonic()
     target, chosen = choose(device, mode)
@@ -155,6 +156,12 @@ def state_dict(
         select = None
     if select is not None:
         plan = narrowed(plan, select, verified.release)
+        if mode == "cuda":
+            raise UsageError(
+                "The mode cuda hashes whole shards on the device, and only some tensors are asked for.",
+                hint="Leave the mode out: the processor hashes their pieces, and they are copied to the device.",
+            )
+        chosen = "private" if chosen == "cuda" else chosen
     piece_length = verified.manifest.torrent.piece_length
     proofs = [proof_of(entry, i, piece_length, layers) for i, entry in enumerate(plan.shards)]
     with ExitStack() as stack:

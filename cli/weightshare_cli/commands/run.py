@@ -95,8 +95,9 @@ def command(
     """
 
     def opened(observe: Observer) -> OpenRunner:
+        from weightshare.api.opening import is_link
         from weightshare.api.repairing import Sources
-        from weightshare.api.running import is_link, open_runner
+        from weightshare.api.running import open_runner
 
         if is_link(release):
             if base is not None:

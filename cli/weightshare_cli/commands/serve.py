@@ -12,7 +12,7 @@ import click
 
 from weightshare.errors import UsageError
 from weightshare.units import format_size
-from weightshare_cli import options, output, progress
+from weightshare_cli import missing_pages, options, output, progress
 from weightshare_cli.answering import Answering, loading_options
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -117,6 +117,7 @@ def command(
         )
     answering.check()
     api_key = _key(key_file)
+    missing_pages.guard(settings)
     stop = threading.Event()
     # Until it listens, Ctrl-C interrupts; from then on it is the normal end.
     with progress.reporter(settings) as observe, ExitStack() as stack:
