@@ -340,7 +340,7 @@ class _Both:
 
 
 def _import() -> None:
-    from weightshare.run.early_model import import_runner
+    from weightshare.run.transformers_runner import import_runner
 
     import_runner()
 

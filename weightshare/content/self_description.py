@@ -133,6 +133,20 @@ def describe(files: Mapping[str, bytes]) -> SelfDescription:
     )
 
 
+def objects_of(config: object) -> Iterator[dict[str, object]]:
+    """All objects in some JSON, the outer ones first, however deep they lie."""
+    level: list[object] = [config]
+    while level:
+        deeper: list[object] = []
+        for value in level:
+            if isinstance(value, list):
+                deeper += value
+            elif isinstance(value, dict):
+                yield value
+                deeper += value.values()
+        level = deeper
+
+
 def named_kernel(config: object) -> str:
     """The kernel repository that a configuration names anywhere, which transformers would download and run.
 
@@ -142,21 +156,12 @@ def named_kernel(config: object) -> str:
     Returns:
         `owner/name`, or an empty text.
     """
-    level: list[object] = [config]
-    while level:
-        deeper: list[object] = []
-        for value in level:
-            if isinstance(value, list):
-                deeper += value
-            elif isinstance(value, dict):
-                for key, item in value.items():
-                    if _KERNELS.fullmatch(str(key)):
-                        named = list(item.values()) if isinstance(item, dict) else [item]
-                        found = next((text for text in named if isinstance(text, str) and "/" in text), "")
-                        if found:
-                            return found
-                deeper += value.values()
-        level = deeper
+    for part in objects_of(config):
+        for key, item in part.items():
+            if _KERNELS.fullmatch(str(key)):
+                named = list(item.values()) if isinstance(item, dict) else [item]
+                if found := next((text for text in named if isinstance(text, str) and "/" in text), ""):
+                    return found
     return ""
 
 

@@ -15,6 +15,7 @@ from threading import Lock
 import torch
 
 from weightshare.content.safetensors_header import LENGTH_SIZE
+from weightshare.load.copies import Copies
 from weightshare.load.device import HashingDevice, PieceHashes
 from weightshare.load.opened import OpenFile
 from weightshare.load.proof import Stretch
@@ -92,14 +93,13 @@ class Read:
     length: int
 
 
-class OnDevice:
+class OnDevice(Copies):
     """Shards held and proven on a device."""
 
     def __init__(
         self, files: Sequence[OpenFile], piece_length: int, workers: int, device: HashingDevice
     ) -> None:
-        self.notes: list[str] = []
-        self._files = files
+        super().__init__(files)
         self._piece_length = piece_length
         self._device = device
         try:
@@ -114,6 +114,7 @@ class OnDevice:
 
     def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
         """Read and copy pieces, and have the device hash them."""
+        self._note_trusted(stretches)
         reads = [read for span in spans_of(stretches) for read in self._reads_of(span)]
         for made in made_in_threads(self._read, reads, self._readers):
             if made is None:
@@ -125,31 +126,13 @@ class OnDevice:
                 yield stretch, [next(hashes) for _ in range(pieces)]
         self._ring.drain()
 
-    def prefix(self, shard: int, length: int) -> bytes:
-        """The first bytes of a shard, from the device."""
-        data: bytes = self._flats[shard][:length].cpu().numpy().tobytes()
-        return data
-
-    def flat(self, shard: int) -> torch.Tensor:
-        """The copy."""
-        return self._flats[shard]
-
-    def settle(self) -> None:
-        """Nothing is left to refuse: what was hashed is what is held."""
-        self.close()
-
-    def check(self) -> None:
-        """Nothing to check: the file does not matter any more."""
-
     def close(self) -> None:
         """Close the files and forget the buffers, once no copy is under way; tensors in use keep theirs."""
         try:
             self._device.close()
         finally:
             self._ring.clear()
-            for file in self._files:
-                file.close()
-            self._flats = []
+            super().close()
 
     def _reads_of(self, span: Span) -> list[Read]:
         end = span.offset + span.length

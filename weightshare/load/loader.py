@@ -175,8 +175,7 @@ def state_dict(
         holder: Held
         if select is None:
             for proof, file in zip(proofs, files, strict=True):
-                if receipts is not None and not plan.pickles and chosen != "cuda":  # which hashes for nothing
-                    proof.trusted = has_receipt(file, receipts)
+                proof.trusted = receipts is not None and not plan.pickles and has_receipt(file, receipts)
             holder = whole = _holder(files, piece_length, workers or usable_cores(), target, chosen)
             stack.callback(holder.close)
             meter = Meter(plan.size, observe)

@@ -19,16 +19,17 @@ from contextlib import suppress
 import torch
 
 from weightshare.errors import DeviceError
+from weightshare.load.copies import Copies
 from weightshare.load.opened import OpenFile
 from weightshare.load.piece_hashes import piece_hashes
 from weightshare.load.proof import STRETCH, Stretch
-from weightshare.load.provers import DEPTH, IN_PROCESS, Provers, Result, cut_short, in_threads
+from weightshare.load.provers import DEPTH, IN_PROCESS, Provers, Result, in_threads
 from weightshare.load.reading import read_into
 from weightshare.load.slots import Slots
 from weightshare.units import format_size
 
 
-class Private:
+class Private(Copies):
     """Shards held as copies in memory, which reads as zeros until something has been put there.
 
     Args:
@@ -41,13 +42,11 @@ class Private:
     def __init__(
         self, files: Sequence[OpenFile], piece_length: int, workers: int, *, processes: bool = True
     ) -> None:
-        self.notes: list[str] = []
-        self._files = files
+        super().__init__(files)
         self._piece_length = piece_length
         self._workers = workers
         self._slots: Slots | None = None
         self._provers: Provers | None = None
-        self._unhashed: set[int] = set()  # shards of which something was taken on trust
         size = sum(file.entry.size for file in files)
         if processes and size >= IN_PROCESS and workers > 1 and Provers.possible() and Slots.possible():
             self._slots = Slots(max(STRETCH, piece_length), DEPTH, workers)
@@ -64,7 +63,7 @@ class Private:
 
     def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
         """Read, hash and copy pieces."""
-        self._unhashed.update(stretch.shard for stretch in stretches if stretch.trusted)
+        self._note_trusted(stretches)
         trusted = [stretch for stretch in stretches if stretch.trusted]
         yield from in_threads(self._read, trusted, self._workers)
         proven = [stretch for stretch in stretches if not stretch.trusted]
@@ -80,25 +79,6 @@ class Private:
 
         yield from self._provers.run(proven, copy)
 
-    def prefix(self, shard: int, length: int) -> bytes:
-        """The first bytes of a shard, from the copy."""
-        data: bytes = self._flats[shard][:length].numpy().tobytes()
-        return data
-
-    def flat(self, shard: int) -> torch.Tensor:
-        """The copy."""
-        return self._flats[shard]
-
-    def settle(self) -> None:
-        """What was hashed is what is held; what was taken on trust must not have changed while it was read."""
-        for shard in sorted(self._unhashed):
-            if change := self._files[shard].changed():
-                raise cut_short(self._files[shard], change)
-        self.close()
-
-    def check(self) -> None:
-        """Nothing to check: the file does not matter any more."""
-
     def close(self) -> None:
         """Close the files and forget the buffers; tensors that are still in use keep theirs."""
         if self._provers is not None:
@@ -107,9 +87,7 @@ class Private:
         if self._slots is not None:
             self._slots.close()
             self._slots = None
-        for file in self._files:
-            file.close()
-        self._flats = []
+        super().close()
 
     def _read(self, stretch: Stretch) -> list[bytes]:
         part = self._flats[stretch.shard][stretch.offset : stretch.offset + stretch.length]

@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightshare.errors import CorruptError, LoadError, MissingExtraError, UnsupportedModelError
+from weightshare.errors import CorruptError, LoadError, UnsupportedModelError
 from weightshare.load.arrivals import Aborted, Arrivals
 from weightshare.run.small_files import is_wanted
-from weightshare.run.transformers_runner import Runner
+from weightshare.run.transformers_runner import Runner, import_runner
 from weightshare.units import GIB
 
 if TYPE_CHECKING:
@@ -33,23 +33,6 @@ if TYPE_CHECKING:
 
 _WARM = GIB
 """Bytes of weights up to which the model is run once for nothing; each byte is read for that."""
-
-
-def import_runner() -> None:
-    """Import what running a model needs; seconds, unless somebody has.
-
-    Raises:
-        MissingExtraError: torch or transformers is not installed.
-    """
-    try:
-        import weightshare.run.building
-        import weightshare.run.generation  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Running a model needs the Python package {error.name}, which is not installed.",
-            hint="Install it: pip install 'weightshare[run]'",
-            package=error.name,
-        ) from error
 
 
 class EarlyModel:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weightshare.content.self_description import named_kernel
+from weightshare.content.self_description import named_kernel, objects_of
 from weightshare.errors import UnsupportedModelError
 from weightshare.load.proven import read_proven
 
@@ -113,22 +113,14 @@ def read_config(target: Path, release: str) -> dict[str, object]:
 
 def _too_many(config: dict[str, object]) -> tuple[str, int, int] | None:
     """A number of parts beyond reason: name, number and limit. Modules are made for each before a weight is read."""
-    level: list[object] = [config]
-    while level:
-        deeper: list[object] = []
-        for value in level:
-            if isinstance(value, list):
-                deeper += value
-            elif isinstance(value, dict):
-                for key, item in value.items():
-                    if not (kind := _COUNTS.fullmatch(str(key))):
-                        continue
-                    limit = MAX_LABELS if kind["labels"] else MAX_PARTS
-                    numbers = [n for n in (item if isinstance(item, list) else [item]) if isinstance(n, int)]
-                    if numbers and max(numbers) > limit:
-                        return str(key), max(numbers), limit
-                deeper += value.values()
-        level = deeper
+    for part in objects_of(config):
+        for key, item in part.items():
+            if not (kind := _COUNTS.fullmatch(str(key))):
+                continue
+            limit = MAX_LABELS if kind["labels"] else MAX_PARTS
+            numbers = [n for n in (item if isinstance(item, list) else [item]) if isinstance(n, int)]
+            if numbers and max(numbers) > limit:
+                return str(key), max(numbers), limit
     return None
 
 

@@ -128,6 +128,23 @@ class Runner:
         self.close()
 
 
+def import_runner() -> None:
+    """Import what running a model needs; seconds, unless somebody has.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+    """
+    try:
+        import weightshare.run.building
+        import weightshare.run.generation  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Running a model needs the Python package {error.name}, which is not installed.",
+            hint="Install it: pip install 'weightshare[run]'",
+            package=error.name,
+        ) from error
+
+
 def load(
     verified: VerifiedManifest,
     folder: Path,
@@ -171,16 +188,11 @@ def load(
         CorruptError, SafetensorsError, CheckpointError, PickleError, DeviceError, UsageError: as
             `load.loader.state_dict` does.
     """
-    try:
-        from weightshare.run.building import build, dtype_of
-        from weightshare.run.layouts import blueprint_of
-        from weightshare.run.placement import load_each, plan
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Running a model needs the Python package {error.name}, which is not installed.",
-            hint="Install it: pip install 'weightshare[run]'",
-            package=error.name,
-        ) from error
+    import_runner()
+    from weightshare.run.building import build, dtype_of
+    from weightshare.run.layouts import blueprint_of
+    from weightshare.run.placement import load_each, plan
+
     release = verified.release
     wanted = dtype_of(dtype)
     if device_map is not None and device != "auto":
