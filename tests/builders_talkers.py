@@ -8,7 +8,11 @@ from typing import Any
 import torch
 import transformers
 
-TEMPLATE = "{% for m in messages %}{{ {'system': 'w7', 'user': 'w5', 'assistant': 'w6'}[m.role] }} {{ m.content }} {% endfor %}w6"
+TEMPLATE = (
+    "{% for m in messages %}"
+    "{{ {'system': 'w7', 'user': 'w5', 'assistant': 'w6'}[m.role] }} {{ m.content }} "
+    "{% endfor %}w6"
+)
 
 
 def talker(folder: Path, *, template: str | None = TEMPLATE, context: int = 4096) -> Path:
