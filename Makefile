@@ -46,6 +46,7 @@ bench: $(READY)
 	$(BIN)/python bench/hash.py
 	$(BIN)/python bench/fetch.py
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/load.py  # runs from a cold disk want root
 	$(BIN)/python bench/manifest.py
 	$(BIN)/python bench/resume.py --quick
 	$(BIN)/python bench/swarm.py  # wants root: it makes networks of its own

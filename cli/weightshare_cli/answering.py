@@ -17,8 +17,8 @@ import click
 from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_size
+from weightshare_cli import missing_pages, output, progress
 from weightshare_cli import options as shared
-from weightshare_cli import output, progress
 from weightshare_cli.options import Settings
 from weightshare_cli.writing import Writer
 
@@ -123,6 +123,7 @@ def answer(
         WeightshareError: as `open_runner` and generating do.
     """
     answering.check()
+    missing_pages.guard(settings)
     if prompt is None and sys.stdin.isatty() and not settings.json:
         from weightshare_cli.chat import chat
 
@@ -151,8 +152,8 @@ def answer(
 
 def cost(ran: Ran) -> str:
     """What an answer took, on one line."""
-    hashed = ran.load_bytes - ran.load_trusted_bytes
-    how = "proven and loaded" if ran.load_verified else f"loaded, {format_size(hashed)} of it proven,"
+    hashed = ran.load_bytes - ran.load_trusted
+    how = "proven and loaded" if not ran.load_trusted else f"loaded, {format_size(hashed)} of it proven,"
     return (
         f"{format_size(ran.load_bytes)} {how} in {output.took(ran.load_seconds)}; "
         f"{ran.tokens} tokens at {ran.tokens_per_second:.1f} a second on {ran.device}"

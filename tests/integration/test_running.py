@@ -19,6 +19,7 @@ from tests.cli.helpers import weightshare as command
 from tests.integration.releases import Published, fetch, publish
 from tests.integration.running import seeding
 from weightshare.api import running
+from weightshare.api.repairing import Sources
 from weightshare.api.results import Ran
 from weightshare.content.store import Home
 from weightshare.errors import (
@@ -257,9 +258,9 @@ def test_without_accelerate_there_is_no_device_map(release: Release, monkeypatch
 
 def test_a_receipt_is_believed_on_request_alone_and_the_result_says_so(published: Published) -> None:
     proven = ask(published)
-    assert (proven.load_verified, proven.load_trusted_bytes) == (True, 0)
+    assert proven.load_trusted == 0
     trusting = ask(published, loading={"trust_receipt": True, "device": "cpu"})
-    assert (trusting.load_verified, trusting.load_trusted_bytes) == (False, trusting.load_bytes)
+    assert trusting.load_trusted == trusting.load_bytes
     assert trusting.text == proven.text
     assert any("not hashed" in warning for warning in trusting.warnings)
     load = trusting.to_json()["load"]
@@ -343,5 +344,5 @@ class TestRepair:
         flip(shard, 20_000)
         before = shard.read_bytes()
         with pytest.raises(StoreError, match="published from"):
-            running.open_runner("acme/mine", home=home_of(mine), repair=running.Sources(network="local"))
+            running.open_runner("acme/mine", home=home_of(mine), repair=Sources(network="local"))
         assert shard.read_bytes() == before

@@ -45,6 +45,7 @@ class Located:
         layers: piece layers by pieces root, authenticated; empty where no `.torrent` is known.
         record: what the store knows of it, None for a folder that the store has never seen.
         locations: where files lie that the folder only links to, as in a Hub cache that was published in place.
+        receipts_file: where the store keeps what it remembers of files proven before, if it knows the release.
     """
 
     verified: VerifiedManifest
@@ -52,6 +53,16 @@ class Located:
     layers: Mapping[bytes, bytes]
     record: Record | None
     locations: Mapping[str, Path]
+    receipts_file: Path | None = None
+
+    @property
+    def receipts(self) -> Mapping[str, Receipt]:
+        """What the store remembers of files proven before, by release path: a memory, not a proof.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return load_receipts(self.receipts_file) if self.receipts_file is not None else {}
 
 
 def locate(store: Store, trustee: Trustee, release: str) -> Located:
@@ -68,7 +79,8 @@ def locate(store: Store, trustee: Trustee, release: str) -> Located:
     verified = decision.verified
     gate.check_revoked(verified, trustee.releases_of(store, verified.fingerprint))
     trustee.remember(decision)
-    return Located(verified, folder, _layers(store, record), record, _links(store, record))
+    kept = store.folder(record) / "receipts.json" if record is not None else None
+    return Located(verified, folder, _layers(store, record), record, _links(store, record), kept)
 
 
 def locate_envelope(store: Store, release: str) -> tuple[bytes, Path, Record | None]:

@@ -7,7 +7,7 @@ against the signed manifest in this very process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -18,7 +18,6 @@ from weightshare.api.repairing import Sources
 from weightshare.api.repairing import repair as mend
 from weightshare.api.results import Ran
 from weightshare.api.trusting import Trustee
-from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError
 from weightshare.load.layouts import layout_of
@@ -78,7 +77,6 @@ class Release:
     """A release on this disk whose manifest is verified. Its bytes are proven when they are loaded."""
 
     located: Located
-    home: Home = field(default_factory=Home.default)
 
     @property
     def verified(self) -> VerifiedManifest:
@@ -191,15 +189,9 @@ class Release:
             layers=self.located.layers,
             locations=self.located.locations,
             allow_pickle=how.get("allow_pickle", False),
-            receipts=self._receipts() if how.get("trust_receipt", False) else None,
             observe=observe,
+            receipts=self.located.receipts if how.get("trust_receipt", False) else None,
         )
-
-    def _receipts(self) -> dict[str, Receipt]:
-        record = self.located.record
-        if record is None or not record.complete:
-            return {}
-        return load_receipts(Store(self.home).folder(record) / "receipts.json")
 
 
 def _base(
@@ -207,7 +199,7 @@ def _base(
 ) -> Release | None:
     home = home or Home.default()
     found = base_of(release.located, named, Store(home), Trustee(home, trust))
-    return None if found is None else Release(found, home)
+    return None if found is None else Release(found)
 
 
 def open_release(
@@ -228,7 +220,7 @@ def open_release(
     text = str(source)
     if text.startswith(_FROM_ELSEWHERE) or (Path(text).is_file() and not Path(text).is_dir()):
         text = str(fetch(text, home=home, trust=trust, **fetching).path)
-    return Release(locate(Store(home), Trustee(home, trust), text), home)
+    return Release(locate(Store(home), Trustee(home, trust), text))
 
 
 def from_pretrained(
@@ -336,9 +328,8 @@ class OpenRunner:
             device=state.device,
             load_mode=state.mode,
             load_bytes=state.bytes,
+            load_trusted=state.trusted_bytes,
             load_seconds=state.seconds,
-            load_verified=state.verified,
-            load_trusted_bytes=state.trusted_bytes,
             tokens=answer.tokens,
             tokens_per_second=answer.tokens_per_second,
             finish=answer.finish,

@@ -1,4 +1,4 @@
-"""What holds the shards' bytes while they are proven and after; `mapped` and `copied` are the two."""
+"""What holds the shards' bytes while they are proven and after; `mapped`, `private` and `copied` are they."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class Holder(Held, Protocol):
     """The bytes of all shards of a load."""
 
     def prove(self, stretches: Sequence[Stretch]) -> Iterator[Result]:
-        """Hash pieces, in any order; after this the bytes hashed are the bytes held."""
+        """Hash pieces, in any order; after this the bytes hashed are the bytes held.
+
+        Stretches that are `trusted` need only be brought: their hashes are not looked at, and may be none.
+        """
 
     def prefix(self, shard: int, length: int) -> bytes:
         """The first bytes of a shard, from what is held."""

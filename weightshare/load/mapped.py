@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from weightshare.errors import CheckpointError, CorruptError, DiskError
+from weightshare.load import faults
 from weightshare.load.leases import Lease, take_lease
 from weightshare.load.opened import REPAIR, OpenFile
 from weightshare.load.proof import Stretch
@@ -149,11 +150,16 @@ def _map(file: OpenFile) -> mmap.mmap:
     try:
         if os.name == "posix":
             flags = mmap.MAP_PRIVATE | _NORESERVE
-            return mmap.mmap(file.fd, file.entry.size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        return mmap.mmap(file.fd, file.entry.size, access=mmap.ACCESS_COPY)
+            prot = mmap.PROT_READ | mmap.PROT_WRITE
+            mapping = mmap.mmap(file.fd, file.entry.size, flags=flags, prot=prot)
+        else:
+            mapping = mmap.mmap(file.fd, file.entry.size, access=mmap.ACCESS_COPY)
     except (OSError, ValueError) as error:
         raise DiskError(
             f"{file.path}: cannot be mapped: {error}.",
             hint="`--private` loads without a mapping.",
             path=str(file.location),
         ) from error
+    address = torch.frombuffer(mapping, dtype=torch.uint8).data_ptr()
+    weakref.finalize(mapping, faults.watch(address, file))
+    return mapping

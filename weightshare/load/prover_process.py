@@ -62,9 +62,12 @@ def main(root: str, slots_fd: int) -> None:
         return pieces_above(leaves, piece_length, width)
 
     while len(request := requests.read(REQUEST.size)) == REQUEST.size:
-        *what, slot = REQUEST.unpack(request)
+        fd, piece_length, width, offset, length, slot = REQUEST.unpack(request)
         try:
-            hashes = through_mapping(*what) if slot == NO_SLOT else through_slot(*what, slot)
+            if slot == NO_SLOT:
+                hashes = through_mapping(fd, piece_length, width, offset, length)
+            else:
+                hashes = through_slot(fd, piece_length, width, offset, length, slot)
         except (OSError, ValueError) as error:
             answers.write(ANSWER.pack(getattr(error, "errno", None) or 5, 0))
         else:

@@ -159,7 +159,8 @@ def load(
         locations: as for `load.loader.state_dict`.
         workers: as for `load.loader.state_dict`.
         allow_pickle: as for `load.loader.state_dict`.
-        receipts: as for `load.loader.state_dict`; not used with a device map over several devices.
+        receipts: as for `load.loader.state_dict`; not used with a device map over several devices. Config and
+            tokenizer are hashed in any case.
         observe: told how many bytes of the weights are proven.
 
     Raises:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Ran:
     """What `run` answered.
 
-    `load_verified` is whether every byte of the weights was hashed in this call; `load_trusted_bytes` counts those that
-    a receipt alone stood for, `repaired` those that were fetched anew first.
+    `load_trusted` counts bytes of the weights that a receipt alone stood for, and nobody hashed in this call;
+    `repaired` those that were fetched anew first.
     """
 
     release: str
@@ -25,8 +25,7 @@ class Ran:
     tokens_per_second: float
     finish: str = "stop"
     repaired: int = 0
-    load_verified: bool = True
-    load_trusted_bytes: int = 0
+    load_trusted: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -40,8 +39,9 @@ class Ran:
             "load": {
                 "bytes": self.load_bytes,
                 "seconds": round(self.load_seconds, 3),
-                "verified": self.load_verified,
-                "trusted_bytes": self.load_trusted_bytes,
+                "verified": not self.load_trusted,
+                "proven_bytes": self.load_bytes - self.load_trusted,
+                "trusted_bytes": self.load_trusted,
                 "mode": self.load_mode,
                 "repaired_bytes": self.repaired,
             },
