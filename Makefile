@@ -49,6 +49,7 @@ bench: $(READY)
 	$(BIN)/python bench/load.py  # runs from a cold disk want root
 	$(BIN)/python bench/manifest.py
 	$(BIN)/python bench/resume.py --quick
+	$(BIN)/python bench/slices.py
 	$(BIN)/python bench/swarm.py  # wants root: it makes networks of its own
 
 chaos: $(READY)

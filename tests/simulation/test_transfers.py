@@ -348,3 +348,16 @@ def test_a_wait_has_no_end_without_a_timeout(swarm: Swarm) -> None:
     fetch.run()
     assert swarm.now > 5_000
     assert len(fetch.proof.read) == PIECES
+
+
+def test_only_some_pieces_come_and_then_more_of_them(swarm: Swarm) -> None:
+    fetch = Fetch(swarm)
+    for state in (State.GATING, State.PLANNING, State.REUSING):
+        fetch.machine.enter(state, fetch.swarm.now)
+    wanted = sorted(WANTED)
+    for only in (wanted[:3], wanted[:3] + wanted[40:50]):
+        fetch.proof.wanted = set(only)
+        fetch.transfer.fetch(INFO, [POSITION], fetch.proof, only=only)
+        assert fetch.swarm.here == fetch.proof.read == set(only)
+        assert fetch.transfer.received() == len(only) * PIECE
+    assert fetch.machine.state is State.PROVING

@@ -56,6 +56,7 @@ class Swarm:
         refusal: the errno with which it refuses.
         told: what the fetch asked for, in order.
         first: the pieces that are asked for before all others.
+        only: the pieces that are asked for at all.
     """
 
     def __init__(self) -> None:
@@ -76,6 +77,7 @@ class Swarm:
         self.refusal = errno.ENOSPC
         self.told: list[str] = []
         self.first: set[int] = set()
+        self.only: set[int] = set(WANTED)
         self.rounds: list[Round] = []
         self.here: set[int] = set()
         self.connected: set[Peer] = set()
@@ -128,7 +130,7 @@ class Swarm:
             return
         self._owed += self.pieces_a_second * seconds
         missing = sorted(
-            (WANTED & self.with_peers) - self.here, key=lambda piece: (piece not in self.first, piece)
+            (self.only & self.with_peers) - self.here, key=lambda piece: (piece not in self.first, piece)
         )
         while self._owed >= 1 and missing:
             self._owed -= 1
@@ -159,6 +161,9 @@ class Swarm:
 
     def want(self, positions: Collection[int]) -> None:
         self.told.append(f"want {sorted(positions)}")
+
+    def want_only(self, pieces: Collection[int]) -> None:
+        self.only = set(pieces)
 
     def want_first(self, pieces: Collection[int]) -> None:
         self.first = set(pieces)
@@ -248,11 +253,12 @@ class Swarm:
 
 
 class Proof:
-    """A sink that believes what it is told; `bad` pieces read back wrong, once."""
+    """A sink that believes what it is told; `bad` pieces read back wrong, once, and `wanted` are all it waits for."""
 
     def __init__(self) -> None:
         self.read: set[int] = set()
         self.bad: set[int] = set()
+        self.wanted: set[int] = set(WANTED)
 
     def readable(self, pieces: Collection[int]) -> None:
         self.read.update(pieces)
@@ -264,7 +270,7 @@ class Proof:
         return again
 
     def settled(self) -> bool:
-        return self.read >= WANTED
+        return self.read >= self.wanted
 
     def busy(self) -> bool:
         return False

@@ -132,6 +132,10 @@ def verify(
     warnings = [*located.verified.warnings, *heard.warnings, *(attester.warnings if attester else ())]
     if selected is not None:
         warnings.append(f"only {len(selected)} of {len(manifest.files)} files were fetched")
+    if located.parts:
+        some = sorted(located.parts)
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        warnings.append(f"{some[0]}{more}: only pieces are here, staged; a plain fetch brings the rest")
     return Verified(
         ok=ok,
         release=located.verified.release,

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.ordering import FetchOrder, Ordering
 from weightshare.api.own_files import make, write
+from weightshare.api.partial import PartialFetch, is_shard, spans_of
 from weightshare.api.piece_reuse import PieceReuse, save_layers
 from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
@@ -19,7 +21,7 @@ from weightshare.api.results import Fetched, Preview, Received
 from weightshare.api.sources import Target
 from weightshare.api.transferring import Bringer
 from weightshare.api.trusting import Trustee
-from weightshare.api.twins import long_twins, place_twins
+from weightshare.api.twins import Names, long_twins, place_twins
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
@@ -32,6 +34,8 @@ from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import PHASES, Machine, State
 from weightshare.swarm.torrent import Peer
+
+NONE_HELD: Mapping[str, int] = MappingProxyType({})
 
 
 class FetchJob:
@@ -49,6 +53,11 @@ class FetchJob:
         self.machine = Machine(wish.timeout, time.monotonic())
         self.found: tuple[Peer, ...] = ()
         """The peers that the files came from and went to, once they are here."""
+
+    @property
+    def in_part(self) -> bool:
+        """Whether only tensors or slices are asked for."""
+        return self._wish.select is not None
 
     def already_here(self, began: float) -> Fetched | None:
         """The whole release, if it is here and its receipts still hold; the signer must be trusted all the same."""
@@ -90,6 +99,9 @@ class FetchJob:
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
         passed = self._gate.offline(self._record) if self._record is not None else None
+        if passed is not None and self.in_part and self._record is not None:
+            # Without piece hashes nothing can be proven in part, and only peers that are met have them.
+            passed = passed if self._pieces(passed, self._record, None).layers else None
         if passed is None:
             with self._gate.live(session, self.machine) as (live, transfer):
                 return self._bring(session, live, transfer, began)
@@ -135,6 +147,7 @@ class FetchJob:
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
         record = self._record or self._new_record(passed)
         self._enter(State.PLANNING)
+        select = self._wish.select
         with self._store.lock(record), ExitStack() as stack:
             pieces = self._pieces(passed, record, live)
             plan = plan_landing(
@@ -148,6 +161,8 @@ class FetchJob:
                 pieces=pieces,
                 observe=self._observe,
                 reusing=lambda: self._enter(State.REUSING),
+                chosen=spans_of(passed.info, self._wish, select) if select is not None else None,
+                in_part=is_shard if select is not None else lambda _: False,
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
             self._store.keep(record, envelope=passed.decision.verified.envelope)
@@ -161,6 +176,10 @@ class FetchJob:
                 pieces.ask(twins, alone=True)  # without them those of other files may never come
             if pieces.layers and (twins or self._wish.on_range is not None):
                 save_layers(state, pieces.layers)
+            partial = (
+                PartialFetch(passed, plan, select, record) if select is not None and plan.parts else None
+            )
+            parts = partial.know_layers(pieces, state) if partial is not None else None
             ordering = self._ordering(passed, pieces.layers)
             prover = stack.enter_context(Prover(passed.info.piece_length))
             journal = stack.enter_context(Journal(state / "pieces"))
@@ -172,6 +191,7 @@ class FetchJob:
                     prover,
                     journal,
                     ordering.watch if ordering is not None else None,
+                    parts,
                 )
             )
             if not plan.has_staged:
@@ -186,16 +206,27 @@ class FetchJob:
             if plan.spans:
                 bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
                 swarm_bytes = bringer.bring(
-                    passed, plan, landing, live, pieces, taken=taken, ordering=ordering
+                    passed,
+                    plan,
+                    landing,
+                    live,
+                    pieces,
+                    taken=taken,
+                    ordering=ordering,
+                    phases=partial.phases(landing) if partial is not None else None,
                 )
                 self.found = bringer.found
             else:
                 self._enter(State.PROVING)
+            held = partial.finish(landing) if partial is not None else {}
+            names = {
+                position: names for position, names in plan.names.items() if position not in landing.held()
+            }
             receipts = landing.promote(
-                record.path, {position: names[0].file for position, names in plan.names.items()}
+                record.path, {position: spans[0].file for position, spans in names.items()}
             )
             copies = place_twins(
-                plan.names,
+                names,
                 passed.info.piece_length,
                 record,
                 self._store,
@@ -204,7 +235,7 @@ class FetchJob:
                 self._observe,
             )
             receipts |= copies.receipts
-            return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began)
+            return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began, names, held)
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""
@@ -227,24 +258,34 @@ class FetchJob:
         receipts: dict[str, Receipt],
         swarm_bytes: int,
         began: float,
+        names: Names,
+        held: Mapping[str, int],
     ) -> Fetched:
         receipts = {**plan.receipts, **receipts}
         landed = {
-            span.file.path: landing.layer(position)
-            for position, names in plan.names.items()
-            for span in names
+            span.file.path: landing.layer(position) for position, spans in names.items() for span in spans
         }
         layers = {**plan.layers, **landed}
         done = record_landed(self._store, record, self._target, passed, plan, landing, receipts, layers)
-        size = sum(span.file.size for span in plan.landing) + plan.reused
-        files = len(plan.landing) + len(plan.receipts)
+        landing_now = [span for spans in names.values() for span in spans]
+        size = sum(span.file.size for span in landing_now) + sum(held.values()) + plan.reused
+        files = len(landing_now) + len(plan.receipts)
         reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
         self._enter(State.DONE)
         self._observe(Progress(PHASES[State.DONE], size, size))
-        return self._result(passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began)
+        return self._result(
+            passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began, held
+        )
 
     def _result(
-        self, passed: Passed, record: Record, size: int, files: int, received: Received, began: float
+        self,
+        passed: Passed,
+        record: Record,
+        size: int,
+        files: int,
+        received: Received,
+        began: float,
+        held: Mapping[str, int] = NONE_HELD,
     ) -> Fetched:
         verified = passed.decision.verified
         return Fetched(
@@ -260,6 +301,7 @@ class FetchJob:
             complete=record.complete,
             warnings=passed.warnings,
             mirrors=passed.heard.mirrors,
+            parts=dict(held),
         )
 
     # ---- where

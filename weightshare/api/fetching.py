@@ -26,10 +26,14 @@ from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home
 from weightshare.errors import UsageError
 from weightshare.limits import Limits
+from weightshare.load.selection import Dims, Selection
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer
+
+TENSOR = "tensor:"
+"""What an entry of `include` begins with that names a tensor and not a path: no path of a release has a colon."""
 
 
 def _unwarned(_: str) -> None:
@@ -53,6 +57,10 @@ def fetch(
     confirm: Confirm | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    tensors: Sequence[str] = (),
+    rank: int = 0,
+    of: int = 1,
+    dims: Dims | None = None,
     allow_pickle: bool = False,
     network: str = Network.PUBLIC,
     port: int | None = None,
@@ -87,6 +95,13 @@ def fetch(
         confirm: asks the user about an unknown publisher; None where nobody can be asked.
         include: globs of paths to fetch; none means all.
         exclude: globs of paths to leave out.
+        tensors: names or globs; of the shards only the pieces that hold such a tensor are fetched, and all small files
+            that `include` and `exclude` leave. What is here of a shard stays in the staging folder, where
+            `Release.state_dict` finds it; a later fetch without this goes on from it. An entry of `include` that
+            begins with `tensor:` is one of these.
+        rank: of `of` ranks that split tensors among them, the one whose slices are wanted, from 0.
+        of: how many ranks there are.
+        dims: how tensors are split, as for `Release.state_dict`; none asks transformers' own plan for the model.
         allow_pickle: accept files that run code when loaded.
         network: `public`, `lan` or `local`.
         port: where to listen.
@@ -118,10 +133,11 @@ def fetch(
         StoreError: the disk or another process stands in the way; resumable.
     """
     began = time.monotonic()
-    if seed_for and (include or exclude):
+    in_part = bool(tensors) or of != 1 or any(glob.startswith(TENSOR) for glob in include)
+    if seed_for and (include or exclude or in_part):
         raise UsageError(
             "Only a whole release can be served, and only some of its files are asked for.",
-            hint="Leave out either --seed-for, or --include and --exclude.",
+            hint="Leave out either --seed-for, or --include, --exclude, --tensors and --rank.",
         )
     job = _job(
         source,
@@ -132,6 +148,10 @@ def fetch(
             confirm=confirm,
             include=include,
             exclude=exclude,
+            tensors=tensors,
+            rank=rank,
+            of=of,
+            dims=dims,
             allow_pickle=allow_pickle,
             network=network,
             peers=peers,
@@ -179,6 +199,10 @@ class How(TypedDict, total=False):
     confirm: Confirm | None
     include: Sequence[str]
     exclude: Sequence[str]
+    tensors: Sequence[str]
+    rank: int
+    of: int
+    dims: Dims | None
     allow_pickle: bool
     network: str
     port: int | None
@@ -205,6 +229,11 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
         NetworkError: metadata or manifest did not come in time.
     """
     job = _job(source, directory, how, force=False)
+    if job.in_part:
+        raise UsageError(
+            "Which pieces tensors need is known only when headers have been fetched, and a dry run fetches none.",
+            hint="Leave out --tensors and --rank.",
+        )
     with Session(
         network=Network(how.get("network", Network.PUBLIC)),
         port=how.get("port"),
@@ -216,17 +245,32 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
 def _job(source: str, directory: str | Path | None, how: How, *, force: bool) -> FetchJob:
     home = how.get("home") or Home.default()
     trustee = Trustee(home, how.get("trust", ()), how.get("confirm"))
+    include = how.get("include", ())
+    named = [glob.removeprefix(TENSOR) for glob in include if glob.startswith(TENSOR)]
+    select = Selection(
+        (*how.get("tensors", ()), *named),
+        rank=how.get("rank", 0),
+        of=how.get("of", 1),
+        dims=how.get("dims") or {},
+    )
+    order = FetchOrder(how.get("order", FetchOrder.RAREST))
+    if not select.everything and (order is not FetchOrder.RAREST or how.get("on_range") is not None):
+        raise UsageError(
+            "Tensors asked for by name or rank come as they are found, and not in an order.",
+            hint="Leave out either --tensors and --rank, or --order.",
+        )
     wish = Wish(
         directory=Path(directory).expanduser().absolute() if directory is not None else None,
-        include=tuple(how.get("include", ())),
+        include=tuple(glob for glob in include if not glob.startswith(TENSOR)),
         exclude=tuple(how.get("exclude", ())),
         allow_pickle=how.get("allow_pickle", False),
         force=force,
         timeout=how.get("timeout", 300.0),
         peers=tuple(how.get("peers", ())),
         mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
-        order=FetchOrder(how.get("order", FetchOrder.RAREST)),
+        order=order,
         on_range=how.get("on_range"),
+        select=None if select.everything else select,
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

@@ -18,6 +18,7 @@ from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import IntegrityError
+from weightshare.load.selection import Selection
 from weightshare.manifest.merkle import leaves_of, root_of
 from weightshare.manifest.metainfo import Info, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
@@ -43,6 +44,7 @@ class Wish:
     mirrors: Demand
     order: FetchOrder = FetchOrder.RAREST
     on_range: OnRange | None = None
+    select: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True)

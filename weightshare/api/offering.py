@@ -6,17 +6,19 @@ Nothing is served on a record's word: each file has a receipt that still matches
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
+from weightshare.api.piece_reuse import load_layers
 from weightshare.api.trusting import Trustee
 from weightshare.content.hashing import hash_files
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.content.verifier import FileReport, check_folder
-from weightshare.errors import CorruptError, ReleaseNotFoundError, StoreError, UnsignedError
+from weightshare.errors import CorruptError, IntegrityError, ReleaseNotFoundError, StoreError, UnsignedError
 from weightshare.manifest.metainfo import (
     HashedFile,
     build_info,
@@ -46,6 +48,7 @@ class Located:
         record: what the store knows of it, None for a folder that the store has never seen.
         locations: where files lie that the folder only links to, as in a Hub cache that was published in place.
         receipts_file: where the store keeps what it remembers of files proven before, if it knows the release.
+        parts: where shards lie of which a fetch of some tensors has brought pieces.
     """
 
     verified: VerifiedManifest
@@ -54,6 +57,7 @@ class Located:
     record: Record | None
     locations: Mapping[str, Path]
     receipts_file: Path | None = None
+    parts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def receipts(self) -> Mapping[str, Receipt]:
@@ -63,6 +67,11 @@ class Located:
             StoreError: it cannot be read.
         """
         return load_receipts(self.receipts_file) if self.receipts_file is not None else {}
+
+    @property
+    def held(self) -> Mapping[str, Path]:
+        """Where files really lie, those of which only some pieces are here too."""
+        return {**self.parts, **self.locations}
 
 
 def locate(store: Store, trustee: Trustee, release: str) -> Located:
@@ -79,8 +88,9 @@ def locate(store: Store, trustee: Trustee, release: str) -> Located:
     verified = decision.verified
     gate.check_revoked(verified, trustee.releases_of(store, verified.fingerprint))
     trustee.remember(decision)
+    links, parts = _links(store, record), parts_of(verified, record)
     kept = store.folder(record) / "receipts.json" if record is not None else None
-    return Located(verified, folder, _layers(store, record), record, _links(store, record), kept)
+    return Located(verified, folder, layers_of(store, record), record, links, kept, parts)
 
 
 def locate_envelope(store: Store, release: str) -> tuple[bytes, Path, Record | None]:
@@ -295,6 +305,29 @@ def _links(store: Store, record: Record | None) -> dict[str, Path]:
     return links
 
 
-def _layers(store: Store, record: Record | None) -> Mapping[bytes, bytes]:
+def layers_of(store: Store, record: Record | None) -> Mapping[bytes, bytes]:
+    """The piece layers of a release that are known here: from its `.torrent`, or what a fetch has kept of them."""
     torrent = store.torrent(record) if record is not None else None
-    return parse_torrent(torrent).piece_layers if torrent is not None else {}
+    if torrent is not None:
+        return parse_torrent(torrent).piece_layers
+    if record is not None:
+        with suppress(OSError, IntegrityError):
+            return load_layers(store.folder(record), parse_info((store.folder(record) / "info").read_bytes()))
+    return {}
+
+
+def parts_of(verified: VerifiedManifest, record: Record | None) -> dict[str, Path]:
+    """The staged files of which a fetch of some tensors has brought pieces; they have their full length, with holes."""
+    parts: dict[str, Path] = {}
+    if record is None or record.complete or record.kind != "fetched":
+        return parts
+    staged = record.staging / verified.manifest.torrent.name
+    of_root: dict[bytes | None, Path] = {}
+    for entry in verified.manifest.files:  # of equal files only one is staged
+        place = staged / entry.path
+        if entry.size and place.is_file() and place.stat().st_size == entry.size:
+            of_root.setdefault(entry.pieces_root, place)
+    for entry in verified.manifest.files:
+        if entry.pieces_root in of_root and not (record.path / entry.path).exists():
+            parts[entry.path] = of_root[entry.pieces_root]
+    return parts

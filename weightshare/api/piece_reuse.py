@@ -179,19 +179,21 @@ class PieceReuse:
         landing.distrust = distrust
         return taken
 
-    def ask(self, spans: Sequence[Span], *, alone: bool = False) -> None:
+    def ask(self, spans: Sequence[Span], *, alone: bool = False, patience: float | None = None) -> None:
         """Ask peers for the piece layers of these files that are not known yet, for a few seconds at most.
 
         Args:
             spans: the files.
             alone: wait for no others.
+            patience: seconds without any further hash after which no more is waited for; None for a few.
 
         Raises:
             NetworkError, StoreError: the engine or the disk failed.
         """
         needed = {span.file.pieces_root or b"" for span in spans if span.count > 1}
         if self._live is not None and needed - self.layers.keys():
-            patience = _PATIENCE_WITH_V1 if self._info.hybrid else _PATIENCE
+            if patience is None:
+                patience = _PATIENCE_WITH_V1 if self._info.hybrid else _PATIENCE
             roots = needed if alone else None
             came = await_layers(self._live, self._info, patience=patience, roots=roots)
             self.layers = {**self.layers, **came}

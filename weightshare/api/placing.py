@@ -43,6 +43,7 @@ class Plan:
         layers: their piece layers, by path.
         reused: their bytes.
         found: pieces of the files to bring that other releases on this machine seem to have.
+        parts: the positions of those files to bring of which perhaps not all is wanted.
     """
 
     spans: tuple[Span, ...]
@@ -53,11 +54,12 @@ class Plan:
     layers: dict[str, bytes] = field(default_factory=dict)
     reused: int = 0
     found: Found = NOTHING
+    parts: frozenset[int] = frozenset()
 
     @property
     def size(self) -> int:
-        """Bytes of the files to bring."""
-        return sum(span.file.size for span in self.spans)
+        """Bytes of the files to bring whole."""
+        return sum(span.file.size for span in self.spans if span.position not in self.parts)
 
     @property
     def landing(self) -> tuple[Span, ...]:
@@ -77,6 +79,8 @@ def plan_landing(
     pieces: PieceReuse,
     observe: Observer,
     reusing: Callable[[], None] = lambda: None,
+    chosen: Sequence[Span] | None = None,
+    in_part: Callable[[str], bool] = lambda _: False,
 ) -> Plan:
     """Decide what to fetch into `record.path`.
 
@@ -91,13 +95,15 @@ def plan_landing(
         pieces: looks for single pieces of what is missing.
         observe: told how the look at existing files goes.
         reusing: called before anything is taken from other releases.
+        chosen: the files that are wanted, where the globs do not say so.
+        in_part: tells of a path whether perhaps not all of that file is wanted.
 
     Raises:
         UsageError: the globs leave nothing.
         FileInTheWayError: a file that is not this release's stands where one must land.
         NoSpaceError: the disk is too small for what is missing.
     """
-    spans = chosen_spans(info, verified.release, include, exclude)
+    spans = chosen if chosen is not None else chosen_spans(info, verified.release, include, exclude)
     staging = staging_of(record)
     state, has_staged = store.folder(record), (staging / info.name).exists()
     receipts, layers = _in_place(spans, info.piece_length, record, state, force=force, observe=observe)
@@ -107,11 +113,12 @@ def plan_landing(
     reusing()
     own = {**still_in_place(record, state), **receipts}
     reused = reuse(fresh, info.piece_length, record, store, staging, own=own, observe=observe)
-    chosen = {span.file.path for span in spans}
-    receipts |= {path: receipt for path, receipt in reused.receipts.items() if path in chosen}
+    asked = {span.file.path for span in spans}
+    receipts |= {path: receipt for path, receipt in reused.receipts.items() if path in asked}
     layers |= reused.layers
     names = names_of(info, [span for span in missing if span.file.path not in receipts])
     missing = tuple(span for span in PieceMap(info).spans if span.position in names)
+    parts = frozenset(span.position for span in missing if in_part(span.file.path))
     plan = Plan(
         missing,
         names,
@@ -120,7 +127,11 @@ def plan_landing(
         receipts,
         layers,
         sum(span.file.size for span in spans if span.file.path in receipts),
-        pieces.find(missing, Journal(state / "pieces").known if has_staged else {}),
+        pieces.find(
+            [s for s in missing if s.position not in parts],
+            Journal(state / "pieces").known if has_staged else {},
+        ),
+        parts,
     )
     try:
         _check_space(plan, info.name, record.path, may_link=store.home.models in record.path.parents)
@@ -151,7 +162,7 @@ def chosen_spans(info: Info, release: str, include: Sequence[str], exclude: Sequ
     spans = [
         span
         for span in PieceMap(info).spans
-        if span.file.path != MANIFEST_NAME and _chosen(span.file.path, include, exclude)
+        if span.file.path != MANIFEST_NAME and matches(span.file.path, include, exclude)
     ]
     if not spans:
         raise UsageError(
@@ -172,7 +183,8 @@ def still_in_place(record: Record, state: Path) -> dict[str, Receipt]:
     return {path: one for path, one in receipts.items() if one.still_holds(record.path / path)}
 
 
-def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+def matches(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether a path is left by the globs: `include`, where none means all, and then `exclude`."""
     wanted = not include or any(fnmatchcase(path, glob) for glob in include)
     return wanted and not any(fnmatchcase(path, glob) for glob in exclude)
 
@@ -216,9 +228,11 @@ def _in_place(
 
 
 def _check_space(plan: Plan, name: str, destination: Path, *, may_link: bool) -> None:
-    staged = sum(_allocated(plan.staging / name / span.file.path) for span in plan.spans)
+    brought = [span for span in plan.spans if span.position not in plan.parts]
+    staged = sum(_allocated(plan.staging / name / span.file.path) for span in brought)
     needed = max(0, plan.size - staged) + (_RESERVE if plan.spans else 0)
-    twins = 0 if may_link else sum(span.file.size for span in plan.landing) - plan.size
+    names = [span for span in brought for _ in plan.names[span.position]]
+    twins = 0 if may_link else sum(span.file.size for span in names) - plan.size
     folder = existing(destination)
     free = free_space(folder)
     if needed + twins > free and not (twins and _reflinks(folder)):

@@ -134,18 +134,19 @@ class Release:
         from weightshare.load.loader import state_dict
         from weightshare.load.selection import Selection
 
-        if dims is None and of > 1:
+        if of > 1 and not dims:
             from weightshare.run.parallel import plan_of
 
             dims = plan_of(self.verified, self.path, self.located.locations)
+        select = Selection(tuple(names), tuple(exclude), rank, of, dims or {})
         state = state_dict(
             self.verified,
             self.path,
             device=device,
             mode="private" if private else "auto",
             layers=self.located.layers,
-            locations=self.located.locations,
-            select=Selection(tuple(names), tuple(exclude), rank, of, dims or {}),
+            locations=self.located.locations if select.everything else self.located.held,
+            select=select,
             component=component,
             allow_pickle=allow_pickle,
             observe=observe,

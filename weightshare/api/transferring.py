@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from itertools import chain
+
 from weightshare.api.gating import Passed, Wish
 from weightshare.api.ordering import Ordering
 from weightshare.api.own_files import write
@@ -55,6 +58,7 @@ class Bringer:
         *,
         taken: set[int],
         ordering: Ordering | None,
+        phases: Iterator[Collection[int]] | None = None,
     ) -> int:
         """Bring the planned files, at least one; returns the file bytes taken from the swarm.
 
@@ -66,6 +70,8 @@ class Bringer:
             pieces: knows piece layers.
             taken: pieces that were taken from elsewhere on this machine.
             ordering: what comes first.
+            phases: the pieces of these files that are wanted, more each time, the next once all of these are proven;
+                None for all at once.
 
         Raises:
             NetworkError, DiskError, NoSpaceError: it broke off; resumable.
@@ -80,6 +86,7 @@ class Bringer:
         write(plan.staging / passed.info.name / MANIFEST_NAME, passed.decision.verified.envelope)
         recalled = landing.recalled
         wanted = [span.position for span in plan.spans]
+        only = next(phases) if phases is not None else None
         torrent = session.add_info(
             passed.info.raw,
             plan.staging,
@@ -88,18 +95,21 @@ class Bringer:
             fresh=not plan.has_staged and (not taken or pieces.all_layers is not None),
             peers=(*found, *self._target.magnet.peers, *self._wish.peers),
             layers={**landing.known_layers(), **pieces.layers},
+            only=only,
         )
         transfer = Transfer(session, torrent, self._machine, observe=self._observe)
         transfer.check(plan.size)
         try:
-            transfer.fetch(
-                passed.info,
-                wanted,
-                landing,
-                trackers=self._target.magnet.trackers,
-                web_seeds=self._target.magnet.web_seeds,
-                order=ordering,
-            )
+            for pieces_wanted in chain([only], phases or ()):
+                transfer.fetch(
+                    passed.info,
+                    wanted,
+                    landing,
+                    trackers=self._target.magnet.trackers,
+                    web_seeds=self._target.magnet.web_seeds,
+                    order=ordering,
+                    only=pieces_wanted,
+                )
         except BaseException as error:
             if transfer.suspend(landing):
                 landing.seal()

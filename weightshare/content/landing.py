@@ -4,6 +4,9 @@ Every piece is read back once it can be, its leaves are hashed, and a file count
 the signed one. What the engine says of a piece is only the hint of when to look. What an earlier run had read back is
 read again in this one, in the background, while the rest is on its way. A proven file is flushed to the disk (fsync),
 renamed into place, and the folder is flushed too: no unproven file ever has a final name, not even after a power cut.
+
+Of some files only pieces may be wanted (see `content.parts`). Each of those is proven alone, by the file's piece layer,
+and the file stays in the staging folder.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Protocol
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
 from weightshare.content.naming import put_in_place, refused
+from weightshare.content.parts import Parts
 from weightshare.content.prover import Prover
 from weightshare.content.recall import Recalled, recall, written
 from weightshare.content.receipts import Receipt
@@ -56,6 +60,7 @@ class Landing:
         prover: reads pieces back and hashes them.
         journal: records what was read back, and knows what an earlier run had.
         witness: told what the hashes show.
+        parts: the files of which only pieces are wanted, which `want` names.
 
     Attributes:
         recalled: what an earlier run had, once `recall` was called.
@@ -70,8 +75,10 @@ class Landing:
         prover: Prover,
         journal: Journal,
         witness: Witness | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._pieces = pieces
+        self._parts = parts or Parts({}, {})
         self._witness = witness
         self._staging = staging
         self._prover = prover
@@ -79,7 +86,7 @@ class Landing:
         self.recalled = Recalled()
         self.distrust: Callable[[Span], None] = lambda _: None
         self._layers = {span.position: bytearray(HASH_SIZE * span.count) for span in spans}
-        self._open = {span.position: set(span.pieces) for span in spans if span.count}
+        self._open = {span.position: set(self._parts.of(span)) for span in spans if span.count}
         self._spans = {span.position: span for span in spans}
         self._paths: dict[int, Path] = {}
         self._pending: dict[int, int] = {}  # pieces at the prover, with the key that counts
@@ -106,7 +113,31 @@ class Landing:
         """Find out what an earlier run left, without reading it; that comes while the rest is fetched."""
         self.recalled = recall(self._pieces, list(self._spans.values()), self._staging, self._journal)
         self._earlier = Rereading(self._pieces, self.recalled)
+        # What an earlier run had of a file is held, proven again and offered, whatever is wanted of it now.
+        self.want(
+            [
+                p
+                for p in (*self.recalled.here, *self.recalled.withheld)
+                if self._parts.has(self._pieces.span_of(p))
+            ]
+        )
         return self.recalled
+
+    def want(self, pieces: Collection[int]) -> None:
+        """These pieces are to land too, of files that were given as parts."""
+        for piece in pieces:
+            span = self._pieces.span_of(piece)
+            if self._parts.want(span, piece):
+                self._open[span.position].add(piece)
+                self._stamps.pop(span.position, None)
+
+    def held(self) -> dict[int, tuple[int, ...]]:
+        """The pieces that are wanted of each file of which not all are, by position."""
+        return {
+            position: tuple(sorted(self._parts.of(span)))
+            for position, span in self._spans.items()
+            if not self._parts.whole(span)
+        }
 
     def known_layers(self) -> dict[bytes, bytes]:
         """The piece layers, by pieces root, of those files of which all pieces are known by an earlier run.
@@ -176,7 +207,7 @@ class Landing:
         changed = [position for position, stamp in self._stamps.items() if self._stamp(position) != stamp]
         for position in changed:
             self._reopen(self._spans[position], "was written to by another program while it was read back")
-            for piece in self._spans[position].pieces:
+            for piece in self._parts.of(self._spans[position]):
                 self._submit(piece)
         return not changed
 
@@ -228,7 +259,7 @@ class Landing:
         return bytes(self._layers[position]) if span.count > 1 else b""
 
     def promote(self, destination: Path, names: Mapping[int, TreeFile] | None = None) -> dict[str, Receipt]:
-        """Give every file its final name under `destination`; only once `settled`.
+        """Give every whole file its final name under `destination`; only once `settled`.
 
         Args:
             destination: the release's folder.
@@ -239,11 +270,11 @@ class Landing:
         """
         if not self.settled():
             raise AssertionError("files that are not proven have no final name")
-        for span in self._spans.values():
-            if span.count:
-                _wait(self._syncs[span.position], self._path(span))
+        for position, sync in self._syncs.items():
+            _wait(sync, self._path(self._spans[position]))
         names = names or {}
-        files = [(names.get(span.position, span.file), self._path(span)) for span in self._spans.values()]
+        whole = [span for span in self._spans.values() if self._parts.whole(span)]
+        files = [(names.get(span.position, span.file), self._path(span)) for span in whole]
         return put_in_place(files, destination)
 
     # ---- inside
@@ -271,6 +302,10 @@ class Landing:
 
     def _accept(self, span: Span, piece: int, digest: bytes) -> Collection[int]:
         """Take in a piece's hash; all pieces of the file if it was the last and they are not the signed file."""
+        if self._parts.refuses(span, piece, digest):
+            self._journal.drop(piece)
+            self._try_again(span, "reads back differently from what was written")
+            return (piece,)
         self._journal.note(piece, digest)
         if not self._earlier.withheld_of(span.position):
             with suppress(OSError):
@@ -285,6 +320,8 @@ class Landing:
 
     def _close(self, span: Span) -> Collection[int]:
         """All pieces of a file are hashed: it is proven, or all of it is looked at again."""
+        if not self._parts.whole(span):
+            return self._proven(span, self._pieces.byte_range(max(self._parts.of(span)))[1])
         layer = self._layers[span.position]
         root = (
             bytes(layer)
@@ -295,10 +332,19 @@ class Landing:
             again = self._reopen(span, "reads back differently from what was written")
             self.distrust(span)
             return again
+        return self._proven(span, span.file.size)
+
+    def _proven(self, span: Span, least: int) -> Collection[int]:
+        """All pieces that are wanted of a file are the signed ones; those that are lost after all.
+
+        Args:
+            span: the file.
+            least: bytes that it must have on the disk.
+        """
         stamp = self._stamp(span.position)
-        if stamp is None or stamp[2] < span.file.size:
+        if stamp is None or stamp[2] < least:
             return self._lose(span)
-        holes = set(span.pieces) - written(self._pieces, span, self._path(span), span.file.size)
+        holes = set(self._parts.of(span)) - written(self._pieces, span, self._path(span), span.file.size)
         if holes and span.position not in self._sparse:
             # A file system that leaves out zeros, or somebody cut the file and it grew again.
             self._sparse.add(span.position)
@@ -310,7 +356,7 @@ class Landing:
         self._stamps[span.position] = stamp
         self._syncs[span.position] = self._syncer.submit(sync_file, self._path(span))
         if self._witness is not None:
-            self._witness.proven(span.pieces)
+            self._witness.proven(self._parts.of(span))
         return ()
 
     def _unreadable(self, span: Span, piece: int, error: OSError) -> Collection[int]:
@@ -324,13 +370,22 @@ class Landing:
 
     def _lose(self, span: Span) -> Collection[int]:
         """Somebody cut or removed a file: whatever was read of it before may be gone too."""
-        for piece in span.pieces:
+        for piece in self._parts.of(span):
             self._journal.drop(piece)
             self._earlier.done(piece)
             self._pending.pop(piece, None)
         return self._reopen(span, "was cut or removed by another program")
 
     def _reopen(self, span: Span, what: str) -> Collection[int]:
+        self._try_again(span, what)
+        pieces = self._parts.of(span)
+        proven = pieces - self._open[span.position]
+        self._proven_bytes -= sum(self._pieces.byte_range(piece)[2] for piece in proven)
+        self._open[span.position] = set(pieces)
+        self._stamps.pop(span.position, None)
+        return sorted(pieces)
+
+    def _try_again(self, span: Span, what: str) -> None:
         tries = self._attempts[span.position] = self._attempts.get(span.position, 0) + 1
         if tries >= _READ_BACKS:
             raise DiskError(
@@ -338,11 +393,6 @@ class Landing:
                 hint="The disk or memory is failing, or another program writes there. Nothing got its final name.",
                 path=str(self._path(span)),
             )
-        proven = set(span.pieces) - self._open[span.position]
-        self._proven_bytes -= sum(self._pieces.byte_range(piece)[2] for piece in proven)
-        self._open[span.position] = set(span.pieces)
-        self._stamps.pop(span.position, None)
-        return span.pieces
 
     def _stamp(self, position: int) -> _Stamp | None:
         try:

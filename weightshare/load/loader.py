@@ -15,7 +15,7 @@ from weightshare.content.workers import usable_cores
 from weightshare.errors import DeviceError, MissingExtraError, UsageError
 from weightshare.load.meter import Meter
 from weightshare.load.opened import OpenFile, open_file
-from weightshare.load.plan import Plan, make_plan
+from weightshare.load.plan import Plan, make_plan, narrowed
 from weightshare.load.proof import ShardProof, Stretch, check, proof_of
 from weightshare.load.trusted import has_receipt
 from weightshare.progress import Observer, ignore
@@ -154,8 +154,6 @@ def state_dict(
     if select is not None and select.everything:
         select = None
     if select is not None:
-        from weightshare.load.selected import narrowed
-
         plan = narrowed(plan, select, verified.release)
     piece_length = verified.manifest.torrent.piece_length
     proofs = [proof_of(entry, i, piece_length, layers) for i, entry in enumerate(plan.shards)]

@@ -83,16 +83,26 @@ class CopiedParts:
         piece_length: bytes.
         workers: threads.
         device: where the parts go, as torch writes it.
+        staged: whether bytes reach it through slots of host memory; by default where it is not the CPU.
     """
 
     lasting = False
 
-    def __init__(self, files: Sequence[OpenFile], piece_length: int, workers: int, device: str) -> None:
+    def __init__(
+        self,
+        files: Sequence[OpenFile],
+        piece_length: int,
+        workers: int,
+        device: str,
+        *,
+        staged: bool | None = None,
+    ) -> None:
         self.notes: list[str] = []
         self._files = files
         self._piece_length = piece_length
         self._workers = workers
         self._device = torch.device(device)
+        self._staged = self._device.type != "cpu" if staged is None else staged
         self._kept = [_Buffers() for _ in files]
         self._passing = [_Buffers() for _ in files]
         self._slots: queue.LifoQueue[torch.Tensor] = queue.LifoQueue()
@@ -166,9 +176,10 @@ class CopiedParts:
         file = self._files[stretch.shard]
         end = stretch.offset + stretch.length
         place = self._passing[stretch.shard].find(stretch.offset, end)
-        if place is None:
-            place = self._kept[stretch.shard].find(stretch.offset, end)
-        if place is not None and place.device.type == "cpu":
+        if place is not None:
+            return self._prove_in(place, file, stretch)
+        place = self._kept[stretch.shard].find(stretch.offset, end)
+        if place is not None and not self._staged:
             return self._prove_in(place, file, stretch)
         try:
             slot = self._slots.get_nowait()

@@ -17,6 +17,7 @@ from weightshare.load.proven import read_proven
 from weightshare.manifest.kinds import is_pickle
 
 if TYPE_CHECKING:
+    from weightshare.load.selection import Selection
     from weightshare.manifest.model import FileEntry, Manifest
 
 _INDEX_SUFFIX = ".safetensors.index.json"
@@ -136,6 +137,20 @@ def _index_of(component: str, manifest: Manifest, weights: Sequence[str]) -> str
         if parent == component and name.endswith(_INDEX_SUFFIX) and weights[0].startswith(f"{stem}-"):
             return entry.path
     return ""
+
+
+def narrowed(plan: Plan, selection: Selection, release: str) -> Plan:
+    """The shards that a selection needs, as far as the index tells; without one, all of them.
+
+    Raises:
+        UsageError: the selection names what is not there, or leaves nothing.
+    """
+    if not plan.index:
+        return plan
+    selection.require(plan.index.keys(), release)
+    needed = {path for name, path in plan.index.items() if selection.chooses(name)}
+    index = {name: path for name, path in plan.index.items() if path in needed}
+    return Plan(tuple(entry for entry in plan.shards if entry.path in needed), index)
 
 
 def _read_index(entry: FileEntry, folder: Path, locations: Mapping[str, Path]) -> dict[str, str]:

@@ -69,8 +69,8 @@ class ReadingOrder:
         chosen = [path for path in shards if self._is_chosen(path)]
         others = [path for path in shards if not self._is_chosen(path)]
         plain = [(path, size) for path, size in self._files if path not in shards]
-        small = sorted((file for file in plain if _is_small(*file)), key=lambda file: file[1])
-        large = [file for file in plain if not _is_small(*file)]
+        small = sorted((file for file in plain if is_small(*file)), key=lambda file: file[1])
+        large = [file for file in plain if not is_small(*file)]
         return (
             *(ByteRange(path, 0, size) for path, size in small),
             *self._in_model_order(chosen),
@@ -101,5 +101,6 @@ class ReadingOrder:
         return [*begun, *(each for _, each in placed), *whole]
 
 
-def _is_small(path: str, size: int) -> bool:
+def is_small(path: str, size: int) -> bool:
+    """Whether a file is none of the weights, and short enough to be read before them."""
     return size <= SMALL and not is_pickle(path) and not path.lower().endswith(_OTHER_WEIGHTS)

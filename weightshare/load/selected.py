@@ -47,20 +47,6 @@ class Selected:
     notes: tuple[str, ...]
 
 
-def narrowed(plan: Plan, selection: Selection, release: str) -> Plan:
-    """The shards that a selection needs, as far as the index tells; without one, all of them.
-
-    Raises:
-        UsageError: the selection names what is not there, or leaves nothing.
-    """
-    if not plan.index:
-        return plan
-    selection.require(plan.index.keys(), release)
-    needed = {path for name, path in plan.index.items() if selection.chooses(name)}
-    index = {name: path for name, path in plan.index.items() if path in needed}
-    return Plan(tuple(entry for entry in plan.shards if entry.path in needed), index)
-
-
 def load_selected(
     source: PartSource,
     plan: Plan,

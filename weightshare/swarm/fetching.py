@@ -80,6 +80,7 @@ class Transfer:
         self._tally = Tally({}, NOTHING)
         self._lengths: dict[int, int] = {}
         self._refused: list[int] = []
+        self._begun = False
 
     # ---- before the gate
 
@@ -144,10 +145,12 @@ class Transfer:
         trackers: Collection[str] = (),
         web_seeds: Collection[str] = (),
         order: Order | None = None,
+        only: Collection[int] | None = None,
     ) -> None:
         """Fetch the files at these places in the file tree and have the sink prove every piece from disk.
 
-        Pieces are asked for rarest first; of those that the order names, a few at a time before all others.
+        Pieces are asked for rarest first; of those that the order names, a few at a time before all others. With
+        `only`, just these pieces of the files are fetched; it may then be called again with more of them.
 
         Raises:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
@@ -159,14 +162,22 @@ class Transfer:
         chosen = set(positions)
         pieces = PieceMap(info)
         wanted = [p for span in pieces.spans if span.position in chosen for p in span.pieces]
+        if only is not None:
+            wanted = [piece for piece in wanted if piece in only]
+            self.torrent.want_only(only)
         self._lengths = {piece: pieces.byte_range(piece)[2] for piece in wanted}
-        self._tally = Tally(self._lengths, self.torrent.kept)
-        for piece in self._refused:  # while the engine looked at what was said to be here
-            self._tally.refused(piece)
-        loop = PieceLoop(self, info, positions, sink, order)
+        if self._begun:
+            self._tally.also(self._lengths)
+        else:
+            self._tally = Tally(self._lengths, self.torrent.kept)
+            for piece in self._refused:  # while the engine looked at what was said to be here
+                self._tally.refused(piece)
+        loop = PieceLoop(self, info, positions, sink, order, only)
         loop.begin()
-        self.torrent.connect_now()
-        self.torrent.open_sources(trackers, web_seeds)
+        if not self._begun:
+            self._begun = True
+            self.torrent.connect_now()
+            self.torrent.open_sources(trackers, web_seeds)
         loop.run()
 
     def suspend(self, sink: Sink) -> bool:

@@ -42,12 +42,21 @@ class Tally:
     """
 
     def __init__(self, lengths: Mapping[int, int], kept: Kept) -> None:
-        self._lengths = lengths
+        self._lengths = dict(lengths)
+        self._kept = kept
         self._here = {piece: lengths[piece] for piece in (*kept.here, *kept.withheld) if piece in lengths}
         self._here |= self._begun(kept)
         self._begun_here = set(kept.begun)
         self._doubted: set[int] = set()
         self._again = 0
+
+    def also(self, lengths: Mapping[int, int]) -> None:
+        """More pieces are wanted; those of them that were on the disk at first did not come from peers."""
+        more = Tally(
+            {piece: length for piece, length in lengths.items() if piece not in self._lengths}, self._kept
+        )
+        self._lengths |= more._lengths
+        self._here |= more._here
 
     def refused(self, piece: int) -> None:
         """A piece failed its hash. What peers sent of it counts as wasted; what was on the disk comes anew."""

@@ -93,7 +93,16 @@ class Steps(Protocol):
 
 
 class PieceLoop:
-    """The main loop: pieces finish, are flushed, become readable, are proven."""
+    """The main loop: pieces finish, are flushed, become readable, are proven.
+
+    Args:
+        transfer: what it belongs to.
+        info: of the torrent.
+        positions: the files that are wanted, by their place in the file tree.
+        sink: takes the pieces and proves them.
+        order: what is wanted first.
+        pieces: of those files, the pieces that are wanted; None for all.
+    """
 
     def __init__(
         self,
@@ -102,16 +111,18 @@ class PieceLoop:
         positions: Collection[int],
         sink: Sink,
         order: Order | None = None,
+        pieces: Collection[int] | None = None,
     ) -> None:
         self._transfer = transfer
         self._torrent = transfer.torrent
         self._sink = sink
         self._positions = set(positions)
-        pieces = PieceMap(info)
-        spans = [span for span in pieces.spans if span.position in self._positions]
-        self._wanted = {piece for span in spans for piece in span.pieces}
-        self._total = sum(span.file.size for span in spans)
-        self._lengths = {piece: pieces.byte_range(piece)[2] for piece in self._wanted}
+        places = PieceMap(info)
+        spans = [span for span in places.spans if span.position in self._positions]
+        only = None if pieces is None else frozenset(pieces)
+        self._wanted = {piece for span in spans for piece in span.pieces if only is None or piece in only}
+        self._lengths = {piece: places.byte_range(piece)[2] for piece in self._wanted}
+        self._total = sum(self._lengths.values())
         self._finished: set[int] = set()  # here, not known to be readable
         self._flushing: set[int] | None = None  # finished when the flush under way was asked for
         self._arrived: set[int] = set()

@@ -150,6 +150,7 @@ class Session:
         fresh: bool = False,
         peers: Sequence[Peer] = (),
         layers: Mapping[bytes, bytes] | None = None,
+        only: Collection[int] | None = None,
     ) -> Torrent:
         """Add a torrent whose info dictionary is known.
 
@@ -163,6 +164,7 @@ class Session:
                 the hashes of v2 pieces are not known before their file is on its way.
             peers: dialled.
             layers: piece layers by pieces root, as far as they are known; these need not be asked for then.
+            only: the pieces of those files to ask for at first, None for all.
         """
         known = b"12:piece layers" + bencode.encode(dict(layers)) if layers else b""
         document = b"d4:info" + info + known + b"e"
@@ -178,8 +180,9 @@ class Session:
             # To say what is here, even if it is nothing, spares the engine's own look at all of the files.
             params.have_pieces = [piece in kept.here for piece in numbers]
             params.unfinished_pieces = {piece: list(bits) for piece, bits in kept.begun.items()}
-            if kept.withheld:
-                params.piece_priorities = [0 if piece in kept.withheld else 4 for piece in numbers]
+            if kept.withheld or only is not None:
+                left_out = kept.withheld if only is None else {*numbers}.difference(only) | {*kept.withheld}
+                params.piece_priorities = [0 if piece in left_out else 4 for piece in numbers]
             if kept.v2_alone or (fresh and self.network is not Network.PUBLIC):
                 params.flags |= SKIP_V1_HASHES
             return self._add(params, folder)

@@ -65,6 +65,7 @@ class Torrent:
         self._hung_up: Counter[Peer] = Counter()
         self._has_v2 = handle.info_hashes().has_v2()
         self._first: set[int] = set()
+        self._only: frozenset[int] | None = None
         self.key = key_of(handle.info_hashes())
 
     def info(self) -> bytes:
@@ -93,6 +94,14 @@ class Torrent:
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files, by their place in the file tree."""
         self._handle.prioritize_files(priorities_of(self._metadata().layout(), positions))
+
+    def want_only(self, pieces: Collection[int]) -> None:
+        """Ask for just these pieces, from now on and after it is taken up anew. What is withheld is not asked for."""
+        self._only = frozenset(pieces)
+        self._first = set()
+        total = self._metadata().num_pieces()
+        wanted = self._only.difference(self.kept.withheld)
+        self._handle.prioritize_pieces([_NORMAL if piece in wanted else 0 for piece in range(total)])
 
     def want_first(self, pieces: Collection[int]) -> None:
         """Ask for these wanted pieces before all others; those that were first until now are like all others again.
@@ -242,6 +251,8 @@ class Torrent:
         self.kept = replace(kept, v2_alone=kept.v2_alone or self.kept.v2_alone)
         self._handle = self._add(self.kept)
         self._first = set()
+        if self._only is not None:
+            self.want_only(self._only)
         self._looked = float("-inf")
 
     def reopen_sources(self) -> None:

@@ -80,6 +80,9 @@ class Carrier(Protocol):
     def want(self, positions: Collection[int]) -> None:
         """Ask for just these files."""
 
+    def want_only(self, pieces: Collection[int]) -> None:
+        """Ask for just these pieces, from now on and after it is taken up anew."""
+
     def want_first(self, pieces: Collection[int]) -> None:
         """Ask for these pieces before all others."""
 

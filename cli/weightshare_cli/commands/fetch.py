@@ -36,6 +36,14 @@ if TYPE_CHECKING:
             "weightshare fetch m7b.torrent --include '*.json' --max-down 12M",
         ),
         (
+            "only the tensors of one layer, and the small files",
+            "weightshare fetch m7b.torrent --tensors 'model.layers.0.*'",
+        ),
+        (
+            "on the first of two nodes, what tensor parallelism needs there",
+            "weightshare fetch 'magnet:?xt=…' --rank 0 --of 2",
+        ),
+        (
             "in a script, from a publisher not pinned before",
             "weightshare fetch 'magnet:?xt=…' --trust SHA256:…",
         ),
@@ -63,6 +71,29 @@ if TYPE_CHECKING:
     metavar="GLOB",
     multiple=True,
     help="All but files that match. Repeatable.",
+)
+@click.option(
+    "--tensors",
+    cls=options.Option,
+    metavar="GLOB",
+    multiple=True,
+    help="Of the weights only the pieces with tensors of such a name. Repeatable.",
+)
+@click.option(
+    "--rank",
+    cls=options.Option,
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="R",
+    help="With --of: only the pieces that rank R of N needs, counted from 0.",
+)
+@click.option(
+    "--of",
+    cls=options.Option,
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="How many ranks split the tensors, as transformers would.",
 )
 @click.option(
     "--allow-pickle",
@@ -114,6 +145,9 @@ def command(
     trust: tuple[str, ...],
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    tensors: tuple[str, ...],
+    rank: int,
+    of: int,
     allow_pickle: bool,
     force: bool,
     dry_run: bool,
@@ -135,6 +169,10 @@ def command(
     SOURCE is a magnet link, a v2 info-hash, a .torrent (file or URL), a weightshare.json, or - to read one
     from stdin. The publisher is proven before the first weight byte is asked for, and every byte before its
     file gets its name. Interrupted, the same command resumes.
+
+    With --tensors or --rank small files come whole, and of the weights only the pieces that hold what was asked
+    for, each proven alone. What is here of a shard stays staged without its final name; the same command
+    without them fetches the rest. `--include 'tensor:GLOB'` is --tensors GLOB.
 
     --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
     --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
@@ -158,6 +196,9 @@ def command(
             "confirm": confirm if asking else None,
             "include": include,
             "exclude": exclude,
+            "tensors": tensors,
+            "rank": rank,
+            "of": of,
             "allow_pickle": allow_pickle,
             "network": network,
             "port": port,
@@ -262,7 +303,12 @@ def _show(fetched: Fetched, settings: Settings) -> None:
         if fetched.mirrors:
             output.note(output.vouched(fetched.mirrors))
         output.note(f"{', '.join(sources) or 'nothing to fetch'}, in {output.took(fetched.seconds)}{pace}")
-        if not fetched.complete:
+        if fetched.parts:
+            held = format_size(sum(fetched.parts.values()))
+            output.note(
+                f"{held} of {output.count(len(fetched.parts), 'shard')}, staged; a plain fetch brings the rest."
+            )
+        elif not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
     output.say_path(fetched.path)
 

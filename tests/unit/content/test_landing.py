@@ -13,13 +13,14 @@ from tests.builders_metainfo import hashed_all
 from weightshare.content import journal as journal_module
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
+from weightshare.content.parts import Parts
 from weightshare.content.prover import Prover
 from weightshare.content.recall import data_ranges
 from weightshare.content.staging import clear_staging
 from weightshare.errors import DiskError
 from weightshare.manifest.merkle import split_layer
 from weightshare.manifest.metainfo import build_info, parse_info
-from weightshare.manifest.pieces import PieceMap
+from weightshare.manifest.pieces import PieceMap, Span
 from weightshare.units import BLOCK
 
 FILES = {"a.data": bytes(range(256)) * 1000, "empty": b"", "sub/b.data": b"b" * 70_000, "short": b"s"}
@@ -44,8 +45,15 @@ class Fetch:
         self.journal = Journal(self.journal_path)
         self.landing = self.land(prover)
 
-    def land(self, prover: Prover) -> Landing:
-        return Landing(self.pieces, self.pieces.spans, self.staging, prover, self.journal)
+    def land(self, prover: Prover, parts: Parts | None = None) -> Landing:
+        return Landing(self.pieces, self.pieces.spans, self.staging, prover, self.journal, parts=parts)
+
+    def in_part(self, prover: Prover, *paths: str) -> Landing:
+        """A landing for which of these files only pieces are wanted, none at first."""
+        spans = {span.position: span for span in self.pieces.spans if span.file.path in paths}
+        layers = {f.pieces_root: f.piece_layer for f in hashed_all(FILES, PIECE) if f.pieces_root}
+        self.landing = self.land(prover, Parts(spans, layers))
+        return self.landing
 
     def again(self, prover: Prover) -> Landing:
         """The landing of another run, of which the journal is all that it knows."""
@@ -322,3 +330,72 @@ def test_the_layers_of_files_that_were_read_back_whole_are_known(fetch: Fetch) -
         fetch.journal.note(0, b"?" * 32)
         fetch.journal.drop(fetch.pieces.spans[-1].first)
         assert layers["a.data"].pieces_root not in again.known_layers()
+
+
+def span_of(fetch: Fetch, path: str) -> Span:
+    return next(span for span in fetch.pieces.spans if span.file.path == path)
+
+
+def test_of_a_file_only_the_pieces_that_are_wanted_are_proven_and_it_gets_no_name(fetch: Fetch) -> None:
+    with Prover(PIECE, workers=1) as prover, fetch.in_part(prover, "a.data") as landing:
+        first, *_, last = span_of(fetch, "a.data").pieces
+        # Nothing else of it matters, not even that it is there.
+        data = bytearray(FILES["a.data"])
+        data[PIECE : 3 * PIECE] = bytes(2 * PIECE)
+        (fetch.staging / "a.data").write_bytes(data)
+        landing.want([first])
+        assert fetch.prove() == []
+        assert landing.settled()
+        landing.want([last])
+        assert not landing.settled()
+        assert fetch.prove() == []
+        assert landing.settled()
+        assert landing.held() == {span_of(fetch, "a.data").position: (first, last)}
+        assert set(landing.promote(fetch.destination)) == set(FILES) - {"a.data"}
+        assert fetch.finals() == sorted(set(FILES) - {"a.data"})
+        assert (fetch.staging / "a.data").exists()
+
+
+def test_a_wrong_piece_of_a_part_is_sent_back_alone(fetch: Fetch) -> None:
+    with Prover(PIECE, workers=1) as prover, fetch.in_part(prover, "a.data") as landing:
+        pieces = span_of(fetch, "a.data").pieces
+        (fetch.staging / "a.data").write_bytes(b"?" + FILES["a.data"][1:])
+        landing.want(pieces[:3])
+        assert fetch.prove() == [pieces[0]]
+        assert not landing.settled()
+        assert fetch.prove() == [pieces[0]]
+        with pytest.raises(DiskError, match=r"a\.data reads back differently"):
+            fetch.prove()
+
+
+def test_a_part_of_which_all_pieces_are_wanted_is_a_whole_file(fetch: Fetch) -> None:
+    with Prover(PIECE, workers=1) as prover, fetch.in_part(prover, "a.data", "short") as landing:
+        landing.want([*span_of(fetch, "a.data").pieces, *span_of(fetch, "short").pieces])
+        assert fetch.prove() == []
+        assert landing.held() == {}
+        assert set(landing.promote(fetch.destination)) == set(FILES)
+
+
+def test_a_part_that_is_cut_while_it_is_proven_comes_anew_as_far_as_it_is_wanted(fetch: Fetch) -> None:
+    with Prover(PIECE, workers=1) as prover, fetch.in_part(prover, "a.data") as landing:
+        wanted = list(span_of(fetch, "a.data").pieces[2:4])
+        landing.want(wanted)
+        os.truncate(fetch.staging / "a.data", PIECE)
+        assert set(fetch.prove()) == set(wanted)
+
+
+def test_what_an_earlier_run_had_of_a_part_is_held_and_proven_again(fetch: Fetch) -> None:
+    with Prover(PIECE, workers=1) as prover:
+        pieces = span_of(fetch, "a.data").pieces
+        with fetch.in_part(prover, "a.data") as landing:
+            landing.want(pieces[:2])
+            assert fetch.prove() == []
+            landing.seal()
+        with fetch.journal:
+            fetch.journal = Journal(fetch.journal_path)
+        with fetch.in_part(prover, "a.data") as landing:
+            landing.recall()
+            assert landing.held()[span_of(fetch, "a.data").position] == tuple(pieces[:2])
+            assert not landing.settled()
+            assert fetch.prove() == []
+            assert landing.settled()

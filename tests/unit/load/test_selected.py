@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from tests.builders_load import PIECE, Release, flip, release_of
 from weightshare.content.safetensors_header import header_length, read_header
 from weightshare.errors import CheckpointError, CorruptError, UsageError
-from weightshare.load import selected
+from weightshare.load import part_sources, selected
 from weightshare.load.loader import LoadedState, Mode, state_dict
 from weightshare.load.selection import Selection, Split
 from weightshare.progress import Progress
@@ -261,3 +262,17 @@ def test_progress_ends_at_what_was_proven(release: Release, mode: Mode) -> None:
     assert told[-1].done == told[-1].total
     assert told[-1].done is not None
     assert state.bytes <= told[-1].done <= state.bytes + PIECE * 2
+
+
+def test_through_slots_as_for_a_device_the_tensors_are_the_same(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = partialmethod(part_sources.CopiedParts.__init__, staged=True)
+    selection = Selection(rank=1, of=3, dims={"*.up.weight": 0, "down.weight": 1, "experts": 2})
+    expected = load(release, selection, "private").tensors
+    monkeypatch.setattr(part_sources.CopiedParts, "__init__", staged)
+    found = load(release, selection, "private", workers=3).tensors
+    assert all(found[name].equal(tensor) for name, tensor in expected.items())
+    flip(release.folder / TWO, piece_of(release, TWO, "experts") * PIECE + 5)
+    with pytest.raises(CorruptError):
+        load(release, selection, "private")

@@ -49,3 +49,10 @@ def test_a_piece_of_a_lying_peer_is_counted_by_the_engine() -> None:
     tally = Tally(LENGTHS, NOTHING)
     tally.refused(2)
     assert tally.received(PIECE) == WHOLE + PIECE
+
+
+def test_pieces_that_are_wanted_later_count_as_those_wanted_first() -> None:
+    at_once, bit_by_bit = Tally(LENGTHS, Kept({1}, {3})), Tally({0: PIECE}, Kept({1}, {3}))
+    bit_by_bit.also({0: PIECE, 1: PIECE})
+    bit_by_bit.also(LENGTHS)
+    assert bit_by_bit.received(5) == at_once.received(5) == 2 * PIECE + 5

@@ -20,7 +20,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What `fetch` brought. `path` is the folder that holds the files; `complete` is false after `--include`."""
+    """What `fetch` brought. `path` is the folder that holds the files; `complete` is false after `--include`.
+
+    `parts` has, by path, the bytes of those files of which only pieces were asked for and are here, each proven.
+    """
 
     release: str
     publisher: str
@@ -34,6 +37,7 @@ class Fetched:
     complete: bool = True
     warnings: tuple[str, ...] = ()
     mirrors: tuple[MirrorVouch, ...] = ()
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -52,6 +56,7 @@ class Fetched:
             },
             "info_hash_v2": self.info_hash_v2,
             "complete": self.complete,
+            "parts": dict(self.parts),
             "mirrors": [mirror.to_json() for mirror in self.mirrors],
             "warnings": list(self.warnings),
         }
