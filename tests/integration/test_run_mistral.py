@@ -247,7 +247,8 @@ def test_a_native_release_answers(tmp_path: Path) -> None:
         assert answer.tokens <= 8
         assert "".join(parts) == answer.text
         tokens = generation.encode(runner.tokenizer, "Hello")
-        expected = model.generate(tokens, max_new_tokens=8, do_sample=False)[0, tokens.shape[1] :]
+        reference: Any = transformers.MistralForCausalLM.from_pretrained(tmp_path / "plain")
+        expected = reference.generate(tokens, max_new_tokens=8, do_sample=False)[0, tokens.shape[1] :]
         assert runner.tokenizer is not None
         assert answer.text == runner.tokenizer.decode(expected, skip_special_tokens=True)
         with pytest.raises(UsageError, match="refuses"):
@@ -255,6 +256,23 @@ def test_a_native_release_answers(tmp_path: Path) -> None:
     flip(folder / "tokenizer.model.v3", 1000)
     with pytest.raises(CorruptError, match=r"tokenizer\.model\.v3"):
         load(release)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["tekken alone", "beside tokenizer.json"])
+def test_in_transformers_layout_its_own_tokenizer_comes_first(tmp_path: Path, beside: bool) -> None:
+    from tests.integration.test_run_tiny import words
+
+    tekken = shipped("tekken_240911.json")
+    _, folder = original(tmp_path / "model", "mistral")
+    if beside:
+        words(folder, chat=True)
+    shutil.copyfile(tekken, folder / "tekken.json")
+    runner = load(release_of(folder, tmp_path / "keys"))
+    assert runner.chat
+    assert runner.tokenizer is not None
+    assert (type(runner.tokenizer).__name__ == "MistralCommonBackend") != beside
+    tokens = generation.encode(runner.tokenizer, "w9").tolist()[0]
+    assert (tokens == [5, 9, 6]) == beside
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"no tokenizer", b'{"config": {"pattern": "("}}'])

@@ -85,6 +85,12 @@ def test_a_sentence_encoder_embeds_and_does_not_talk(minilm: Path, tmp_path: Pat
     runner = transformers_runner.load(release.verified, minilm, device="cpu", layers=release.layers)
     assert type(runner.model) is transformers.BertModel
     tokenizer: Any = runner.tokenizer
+    reference: Any = transformers.AutoModel.from_pretrained(minilm)
+    tokens = tokenizer("The quick brown fox", return_tensors="pt")
+    with torch.inference_mode():
+        found, wanted = runner.model(**tokens), reference(**tokens)
+    assert found.last_hidden_state.equal(wanted.last_hidden_state)
+    assert found.pooler_output.equal(wanted.pooler_output)
 
     def embed(text: str) -> torch.Tensor:
         with torch.inference_mode():

@@ -57,12 +57,16 @@ def read_blueprint(target: Path, raw: Mapping[str, Any], release: str) -> Bluepr
         except Exception as error:  # whatever a config can make transformers raise
             raise _unsupported(model_class.__name__, release, "its configuration", error, raw) from error
         tokenizer = None
+        if (target / "tokenizer.json").is_file():
+            # Which of two tokenizers a release gets must not depend on whether mistral-common is installed here.
+            (target / "tekken.json").unlink(missing_ok=True)
         if any(path.name != "config.json" and path.name != GENERATION_CONFIG for path in target.iterdir()):
             try:
                 tokenizer = transformers.AutoTokenizer.from_pretrained(target, **local)
             except Exception as error:
                 raise _unsupported(model_class.__name__, release, "its tokenizer", error, raw) from error
             tokenizer.name_or_path = release
+            mark_chat(tokenizer)
         generation_config = None
         if (target / GENERATION_CONFIG).is_file():
             try:
@@ -74,6 +78,12 @@ def read_blueprint(target: Path, raw: Mapping[str, Any], release: str) -> Bluepr
                     model_class.__name__, release, "its generation config", error, raw
                 ) from error
     return Blueprint(model_class, config, tokenizer, generation_config)
+
+
+def mark_chat(tokenizer: Any) -> None:
+    """Let a tokenizer of mistral-common say that it chats: it formats messages, and has no template to show for it."""
+    if type(tokenizer).__name__ == "MistralCommonBackend":
+        tokenizer.chat_template = "mistral-common"
 
 
 def build(

@@ -19,6 +19,7 @@ import transformers
 
 from weightshare.errors import MissingExtraError, UnsupportedModelError
 from weightshare.load.layouts import PARAMS
+from weightshare.run.building import mark_chat
 from weightshare.run.quiet import quiet
 
 _TOKENIZER = re.compile(r"tekken[\w.-]*\.json|[\w.-]*tokenizer[\w.-]*\.model(\.v\d+\w*)?")
@@ -176,8 +177,7 @@ def read_tokenizer(target: Path, release: str) -> Any | None:
             hint="A newer mistral-common may know it: pip install -U mistral-common",
             architecture="",
         ) from error
-    # It has no template to show, but does what one is asked for: whoever asks for one wants to know whether it chats.
-    tokenizer.chat_template = "mistral-common"
+    mark_chat(tokenizer)
     return tokenizer
 
 
