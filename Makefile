@@ -50,6 +50,7 @@ bench: $(READY)
 	$(BIN)/python bench/manifest.py
 	$(BIN)/python bench/resume.py --quick
 	$(BIN)/python bench/slices.py
+	$(BIN)/python bench/stream.py
 	$(BIN)/python bench/swarm.py  # wants root: it makes networks of its own
 
 chaos: $(READY)

@@ -31,6 +31,7 @@ class Progress:
         rate: bytes a second just now; 0 when stalled.
         peers: connected peers, or None where none are involved.
         note: why it is slow or what it waits for; empty when all is well.
+        loaded: bytes of weights that are loaded and proven meanwhile; None where nothing is loaded beside the step.
     """
 
     phase: Phase
@@ -39,6 +40,7 @@ class Progress:
     rate: float = 0.0
     peers: int | None = None
     note: str = ""
+    loaded: int | None = None
 
     @property
     def eta(self) -> float | None:

@@ -88,6 +88,10 @@ class Answering:
             )
 
 
+NAMES = tuple(field.name for field in fields(Answering))
+"""The parameters that `options` adds."""
+
+
 def options(function: F) -> F:
     """The options of a command that answers; it is called with one `answering: Answering`."""
 
@@ -139,6 +143,7 @@ def answer(
             on_text=None if settings.json else writer.write,
             **answering.generating(),
         )
+        runner.complete()
         ran = runner.answered(said)
         observe.stop()
     if settings.json:
@@ -146,8 +151,12 @@ def answer(
         return
     writer.end(ran.text)
     output.warn(ran.warnings)
+    if ran.fetch is not None:
+        output.warn([warning for warning in ran.fetch.warnings if warning not in ran.warnings])
     if not settings.quiet:
         output.note(cost(ran))
+        if ran.fetch is not None:
+            output.note(f"{format_size(ran.fetch.bytes)} fetched and proven, in {ran.fetch.path}")
 
 
 def cost(ran: Ran) -> str:

@@ -41,7 +41,10 @@ class _Display(RichProgress):
 
 
 class Bars:
-    """One bar for the step under way; it goes when the command ends, as its result says all that matters."""
+    """A bar for the step under way, and one for the load beside it; they go when the command ends.
+
+    Its result says all that matters then.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, soft_wrap=False, highlight=False, markup=False)
@@ -54,8 +57,11 @@ class Bars:
         display = self._open()
         if progress.phase not in self._tasks:
             self._tasks[progress.phase] = display.add_task(f"{progress.phase:<9}", pace=_pace(progress))
+        if progress.loaded is not None:
+            self._beside(display, progress)
         for phase, task in self._tasks.items():
-            display.update(task, visible=phase is progress.phase)
+            beside = progress.loaded is not None and phase is Phase.LOADING
+            display.update(task, visible=phase is progress.phase or beside)
         display.note = output.clean(progress.note)
         display.update(
             self._tasks[progress.phase],
@@ -63,6 +69,12 @@ class Bars:
             total=progress.total or None,
             pace=_pace(progress),
         )
+
+    def _beside(self, display: _Display, progress: Progress) -> None:
+        """Move the load's bar, as far as that of the fetch goes: nearly all of a release is weights."""
+        if Phase.LOADING not in self._tasks:
+            self._tasks[Phase.LOADING] = display.add_task(f"{Phase.LOADING:<9}", pace="")
+        display.update(self._tasks[Phase.LOADING], completed=progress.loaded, total=progress.total or None)
 
     def status(self, line: str) -> None:
         """Overwrite the one line with another."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from weightshare.progress import Phase, Progress
+from weightshare.progress import Observer, Phase, Progress
 from weightshare.units import format_duration, format_rate, format_size
 from weightshare_cli import output
 from weightshare_cli.options import Settings
@@ -119,6 +119,8 @@ def describe(progress: Progress) -> str:
         parts.append(output.count(progress.peers, "peer"))
     if progress.eta is not None and not _done(progress):
         parts.append(f"{format_duration(progress.eta)} to go")
+    if progress.loaded is not None:
+        parts.append(f"{format_size(progress.loaded)} loaded")
     if progress.note:
         parts.append(progress.note)
     return f"{progress.phase:<10}{', '.join(parts)}"
@@ -180,6 +182,16 @@ class Reporter:
         finally:
             with self._lock:
                 self._paused = False
+
+
+@contextmanager
+def paused(observe: Observer) -> Iterator[None]:
+    """Keep an observer off the terminal, where it is one that writes there."""
+    if isinstance(observe, Reporter):
+        with observe.paused():
+            yield
+    else:
+        yield
 
 
 def reporter(settings: Settings) -> Reporter:

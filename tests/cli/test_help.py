@@ -165,4 +165,6 @@ def test_completion_offers_verbs_and_options() -> None:
         return {line.partition(",")[2] for line in done.stdout.splitlines()}
 
     assert {"fetch"} == offered("weightshare fe", 1)
-    assert {"--max-connections", "--max-down", "--max-up"} == offered("weightshare fetch --max", 2)
+    assert {"--max-connections", "--max-down", "--max-new-tokens", "--max-up"} == offered(
+        "weightshare fetch --max", 2
+    )

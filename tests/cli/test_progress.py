@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -191,6 +192,23 @@ def test_bars_fit_80_columns_and_show_the_reason() -> None:
     assert "12 peers" in text
     assert "nobody has piece 7 \\x1b[2J" in text
     assert [len(line.rstrip()) <= 80 for line in text.splitlines()] == [True, True]
+
+
+def test_what_is_loaded_beside_the_fetch_is_shown_with_it() -> None:
+    now = replace(fetching(50), loaded=20 * MIB)
+    assert progress.describe(now).endswith("20.0 MiB loaded")
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=80, color_system=None, force_interactive=False
+    )
+    bars = Bars(console)
+    bars.show(now)
+    with console.capture() as capture:
+        for part in bars._open().get_renderables():
+            console.print(part)
+    bars.close()
+    lines = [line for line in capture.get().splitlines() if line.strip()]
+    assert [line.split()[0] for line in lines] == ["fetching", "loading"]
+    assert "20.0 MiB of 100.0 MiB" in lines[1]
 
 
 def test_a_bar_is_one_line_however_much_it_says() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from weightshare.api.following import Underway
 from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.ordering import FetchOrder, Ordering
 from weightshare.api.own_files import make, write
@@ -78,7 +79,7 @@ class FetchJob:
             return None
         self._trustee.remember(passed.decision)
         self._enter(State.GATING, State.PLANNING, State.DONE)
-        ordering = self._ordering(passed, {})
+        ordering = self._ordering(passed, {}) if self._wish.on_range is not None else None
         if ordering is not None:
             ordering.begin((), record.path, {entry.path: record.path / entry.path for entry in files})
         return self._result(
@@ -170,11 +171,11 @@ class FetchJob:
             write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
             twins = long_twins(passed.info) if plan.spans else []
-            if self._wish.on_range is not None:
+            if self._wish.watched:
                 pieces.ask(plan.spans)  # with them a piece is proven alone, and not only with its whole file
             elif twins:
                 pieces.ask(twins, alone=True)  # without them those of other files may never come
-            if pieces.layers and (twins or self._wish.on_range is not None):
+            if pieces.layers and (twins or self._wish.watched):
                 save_layers(state, pieces.layers)
             partial = (
                 PartialFetch(passed, plan, select, record) if select is not None and plan.parts else None
@@ -202,6 +203,7 @@ class FetchJob:
             if ordering is not None:
                 placed = {path: record.path / path for path in plan.receipts}
                 ordering.begin(plan.spans, plan.staging / passed.info.name, placed, plan.names)
+                self._follow(ordering, passed, pieces.layers, record)
             swarm_bytes = 0
             if plan.spans:
                 bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
@@ -239,7 +241,7 @@ class FetchJob:
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""
-        if self._wish.order is FetchOrder.RAREST and self._wish.on_range is None:
+        if self._wish.order is FetchOrder.RAREST and not self._wish.watched:
             return None
         return Ordering(
             passed.decision.verified.manifest,
@@ -248,6 +250,15 @@ class FetchJob:
             self._wish.on_range,
             layers,
         )
+
+    def _follow(
+        self, ordering: Ordering, passed: Passed, layers: Mapping[bytes, bytes], record: Record
+    ) -> None:
+        follower = self._wish.follower
+        if follower is not None:
+            verified = passed.decision.verified
+            follower.begin(Underway(verified, dict(layers), dict(ordering.locations), record.path))
+            ordering.follow(follower)
 
     def _finish(
         self,

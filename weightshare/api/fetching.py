@@ -16,6 +16,7 @@ from typing import TypedDict, Unpack
 
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
+from weightshare.api.following import Follower
 from weightshare.api.gating import Wish
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
@@ -76,6 +77,7 @@ def fetch(
     on_warning: Callable[[str], None] = _unwarned,
     order: str = FetchOrder.RAREST,
     on_range: OnRange | None = None,
+    follower: Follower | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
     on_fetched: Callable[[Fetched], None] = _unmentioned,
@@ -119,6 +121,7 @@ def fetch(
             headers and of tensors by layer, a few at a time, and for all others rarest first.
         on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
             and once when it is proven; those that are here already come first. Called by the thread that fetches.
+        follower: told of every piece as it lands; for a load that goes on beside the fetch.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
         on_fetched: told when it is complete, before it is served.
@@ -160,6 +163,7 @@ def fetch(
             require_mirrors=require_mirrors,
             order=order,
             on_range=on_range,
+            follower=follower,
             observe=observe,
         ),
         force=force,
@@ -213,6 +217,7 @@ class How(TypedDict, total=False):
     require_mirrors: int
     order: str
     on_range: OnRange | None
+    follower: Follower | None
     observe: Observer
 
 
@@ -240,6 +245,20 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
         dht_nodes=how.get("dht_nodes", ()),
     ) as session:
         return job.preview(session)
+
+
+def already_here(source: str, directory: str | Path | None = None, **how: Unpack[How]) -> Fetched | None:
+    """The whole release, if an earlier fetch brought it and by its receipts nobody has touched it since.
+
+    Args:
+        source: as for `fetch`.
+        directory: as for `fetch`.
+        **how: as for `fetch`.
+
+    Raises:
+        TrustError: its publisher is not trusted.
+    """
+    return _job(source, directory, how, force=False).already_here(time.monotonic())
 
 
 def _job(source: str, directory: str | Path | None, how: How, *, force: bool) -> FetchJob:
@@ -270,6 +289,7 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         mirrors=Demand.read(how.get("attestations", ()), how.get("require_mirrors", 0)),
         order=order,
         on_range=how.get("on_range"),
+        follower=how.get("follower"),
         select=None if select.everything else select,
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.countersigning import Demand, Heard
+from weightshare.api.following import Follower
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
@@ -44,7 +45,13 @@ class Wish:
     mirrors: Demand
     order: FetchOrder = FetchOrder.RAREST
     on_range: OnRange | None = None
+    follower: Follower | None = None
     select: Selection | None = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to know of single pieces before their files are whole."""
+        return self.on_range is not None or self.follower is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from weightshare.api.following import Follower
 from weightshare.api.results import RangeReady
 from weightshare.content.range_watch import RangeWatch, Standing
 from weightshare.content.safetensors_header import LENGTH_SIZE, header_length, read_header
@@ -58,7 +59,7 @@ class Ordering:
         on_range: OnRange | None,
         layers: Mapping[bytes, bytes],
     ) -> None:
-        pieces = PieceMap(info)
+        self._pieces = pieces = PieceMap(info)
         self.watch = RangeWatch(pieces, layers)
         self._spans = {span.file.path: span for span in pieces.spans}
         self._map = RangeMap(pieces)
@@ -105,6 +106,21 @@ class Ordering:
                 self.watch.add(ByteRange(path, 0, min(LENGTH_SIZE, size)), self._begun)
             else:
                 self._report(path)
+
+    @property
+    def locations(self) -> Mapping[str, Path]:
+        """Where each file lies while it is fetched, by path; known once it began."""
+        return self._locations
+
+    def follow(self, follower: Follower) -> None:
+        """Tell of every piece of these files, those first that are here; once it began."""
+
+        def tell(piece: int, standing: Standing) -> None:
+            span = self._pieces.span_of(piece)
+            if span.file.path in self._locations:
+                follower.piece(span.file.path, piece - span.first, proven=standing is Standing.PROVEN)
+
+        self.watch.listen(tell)
 
     # ---- for the swarm's loop
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from weightshare.api.adapting import base_of
-from weightshare.api.fetching import fetch
+from weightshare.api.fetching import already_here
 from weightshare.api.offering import Located, locate
 from weightshare.api.repairing import Sources
 from weightshare.api.repairing import repair as mend
-from weightshare.api.results import Ran
+from weightshare.api.results import Fetched, Ran
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError
@@ -87,6 +88,11 @@ class Release:
     def path(self) -> Path:
         """The folder that holds the files."""
         return self.located.folder
+
+    @property
+    def here(self) -> bool:
+        """Whether nothing of it is to be fetched first."""
+        return True
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -198,15 +204,24 @@ class Release:
 def _base(
     release: Release, named: str | Path | None, home: Home | None, trust: Sequence[str]
 ) -> Release | None:
+    if not release.here and named is None:
+        return None  # an adapter that is fetched by its link needs to be told its base
     home = home or Home.default()
     found = base_of(release.located, named, Store(home), Trustee(home, trust))
     return None if found is None else Release(found)
 
 
+def is_link(source: str) -> bool:
+    """Whether a source says where to get a release, and does not name one that is here."""
+    return source.startswith(_FROM_ELSEWHERE) or (Path(source).is_file() and not Path(source).is_dir())
+
+
 def open_release(
     source: str | Path, *, home: Home | None = None, trust: Sequence[str] = (), **fetching: Any
 ) -> Release:
-    """A release by name or folder, or by anything `fetch` takes: then it is fetched first unless it is here.
+    """A release by name or folder, or by anything `fetch` takes.
+
+    One that is not here is fetched when something of it is asked for, and its weights are loaded meanwhile.
 
     Args:
         source: a release, a folder, a magnet link, an info-hash, a `.torrent`.
@@ -219,8 +234,13 @@ def open_release(
     """
     home = home or Home.default()
     text = str(source)
-    if text.startswith(_FROM_ELSEWHERE) or (Path(text).is_file() and not Path(text).is_dir()):
-        text = str(fetch(text, home=home, trust=trust, **fetching).path)
+    if is_link(text):
+        here = already_here(text, home=home, trust=trust, **fetching)
+        if here is None:
+            from weightshare.api.streamed import LinkedRelease
+
+            return LinkedRelease(text, home, trust, fetching)
+        text = str(here.path)
     return Release(locate(Store(home), Trustee(home, trust), text))
 
 
@@ -307,9 +327,18 @@ class OpenRunner:
     def __enter__(self) -> OpenRunner:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
         self.model = self.tokenizer = None
         self._runner.close()
+
+    def complete(self) -> Fetched | None:
+        """Wait for what of the release is still to come; nothing is, where it was here before."""
+        return None
 
     def generate(
         self, prompt: str | Sequence[Message], *, system: str | None = None, **how: Unpack[Generating]

@@ -32,6 +32,9 @@ class Standing(StrEnum):
 Tell = Callable[[ByteRange, Standing], None]
 """Called once for each range and standing, READABLE before PROVEN, by whoever reports the last piece."""
 
+TellPiece = Callable[[int, Standing], None]
+"""Called once for each piece of the torrent and standing; what is proven need not have been called readable before."""
+
 
 class _Tally:
     """Counts down one standing: for each range the pieces that lack it."""
@@ -80,6 +83,14 @@ class RangeWatch:
         self._ranges: dict[int, tuple[ByteRange, Tell]] = {}
         self._next = 0
         self._equal: dict[int, list[int]] = {}
+        self._listener: TellPiece = lambda _piece, _standing: None
+
+    def listen(self, tell: TellPiece) -> None:
+        """Be told of every piece, whatever its range. What holds already is told at once, within this call."""
+        self._listener = tell
+        for standing, tally in ((Standing.READABLE, self._readable), (Standing.PROVEN, self._proven)):
+            for piece in sorted(tally.reached):
+                tell(piece, standing)
 
     def add(self, wanted: ByteRange, tell: Tell) -> None:
         """Wait for a range. What holds already is told at once, within this call; an empty range has both standings.
@@ -108,6 +119,8 @@ class RangeWatch:
     def readable(self, pieces: Collection[int]) -> None:
         """These pieces can be read from disk."""
         for piece in sorted(self._and_equal(pieces)):
+            if piece not in self._readable.reached:
+                self._listener(piece, Standing.READABLE)
             for number in self._readable.reach(piece):
                 self._tell(number, Standing.READABLE)
 
@@ -122,6 +135,8 @@ class RangeWatch:
         """These pieces were read back and are the signed ones; what is proven can be read."""
         self.readable(pieces)
         for piece in sorted(self._and_equal(pieces)):
+            if piece not in self._proven.reached:
+                self._listener(piece, Standing.PROVEN)
             for number in self._proven.reach(piece):
                 wanted, tell = self._ranges.pop(number)
                 tell(wanted, Standing.PROVEN)

@@ -58,11 +58,19 @@ class OpenFile:
             os.close(fd)
 
 
-def open_file(entry: FileEntry, folder: Path, locations: Mapping[str, Path]) -> OpenFile:
+def open_file(
+    entry: FileEntry, folder: Path, locations: Mapping[str, Path], *, growing: bool = False
+) -> OpenFile:
     """Open a release's file for reading.
 
     A symbolic link is followed only if `locations` records, for this path, where the file really lies; the
     recorded place itself must then be no link.
+
+    Args:
+        entry: what was signed about it.
+        folder: the release's folder.
+        locations: where files really lie, by path.
+        growing: it is still being written, so its length says nothing yet.
 
     Raises:
         CorruptError: missing, no regular file, or not as long as was signed. Facts: `path`, `expected`,
@@ -93,7 +101,7 @@ def open_file(entry: FileEntry, folder: Path, locations: Mapping[str, Path]) -> 
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode):
             raise _corrupt(entry, "not a regular file")
-        if facts.st_size != entry.size:
+        if facts.st_size != entry.size and not growing:
             raise CorruptError(
                 f"{entry.path}: expected {entry.size} bytes, found {facts.st_size}.",
                 hint=REPAIR,

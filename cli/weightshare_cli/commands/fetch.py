@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weightshare.errors import UsageError
+from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
+from weightshare_cli import answering as answers
 from weightshare_cli import options, output, progress, serving
-from weightshare_cli.asking import can_ask
+from weightshare_cli.answering import Answering, answer
+from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
+from weightshare_cli.streaming import open_link
 
 if TYPE_CHECKING:
     from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
+    from weightshare.api.running import OpenRunner
 
 
 @click.command(
@@ -52,6 +58,10 @@ if TYPE_CHECKING:
             "weightshare fetch 'magnet:?xt=…' --network lan --seed-for 10m",
         ),
         ("what would it bring, and from where?", "weightshare fetch 'magnet:?xt=…' --dry-run"),
+        (
+            "and answer, loading what has landed while the rest comes",
+            "weightshare fetch 'magnet:?xt=…' --run --prompt 'Hello'",
+        ),
         (
             "only if two mirrors that you know vouch for the bytes",
             "weightshare fetch 'magnet:?xt=…' --require-mirrors 2 \\\n"
@@ -126,6 +136,15 @@ if TYPE_CHECKING:
     default="rarest",
     help="What comes first: what is rarest, or small files, headers and tensors by layer.",
 )
+@click.option(
+    "--run",
+    "running",
+    cls=options.Option,
+    is_flag=True,
+    help="Load it while it comes, then chat on a terminal, or answer --prompt or stdin.",
+)
+@click.option("--prompt", cls=options.Option, metavar="TEXT", help="What --run answers.")
+@answers.options
 @options.require_mirrors
 @options.attestations
 @options.network
@@ -153,6 +172,9 @@ def command(
     dry_run: bool,
     seed_for: float,
     order: str,
+    running: bool,
+    prompt: str | None,
+    answering: Answering,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -174,21 +196,60 @@ def command(
     for, each proven alone. What is here of a shard stays staged without its final name; the same command
     without them fetches the rest. `--include 'tensor:GLOB'` is --tensors GLOB.
 
+    With --run the release is loaded while it is fetched, and answers moments after the last piece of its
+    weights; stdout has the answer and not the path. The options on how to load and to answer are those of
+    `weightshare run`.
+
     --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
     --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
     """
     from weightshare.api import fetching
 
     settings = ctx.ensure_object(Settings)
+    if not running:
+        _only_with_run(ctx, prompt)
+    elif dry_run or seed_for or include or exclude:
+        raise UsageError(
+            "--run goes neither with --dry-run and --seed-for, nor with --include and --exclude.",
+            hint="Fetch with these first; then `weightshare run` answers.",
+        )
     stop = threading.Event()
     given_away = 0
+    limits = options.given(ctx, "max_down", "max_up", "max_connections")
     with given(source) as source, ExitStack() as stack:
+        if running:
+            order = order if options.given(ctx, "order") else "model"
+            link = source
+
+            def opened(observe: Observer) -> OpenRunner:
+                return open_link(
+                    settings,
+                    observe,
+                    link,
+                    answering,
+                    directory=directory,
+                    trust=trust,
+                    allow_pickle=allow_pickle,
+                    force=force,
+                    network=network,
+                    port=port,
+                    peers=peers,
+                    dht_nodes=dht_nodes,
+                    timeout=timeout,
+                    attestations=attestations,
+                    require_mirrors=require_mirrors,
+                    order=order,
+                    **limits,
+                )
+
+            answer(settings, opened, prompt, answering)
+            return
         observe = stack.enter_context(progress.reporter(settings))
         asking = can_ask(settings)
 
         def confirm(stranger: StrangerInfo) -> bool:
             with observe.paused():
-                return _ask(stranger)
+                return ask_about(stranger)
 
         how: fetching.How = {
             "home": home_of(settings),
@@ -231,7 +292,6 @@ def command(
             given_away = now.uploaded
             observe.status(serving.describe(now))
 
-        limits = options.given(ctx, "max_down", "max_up", "max_connections")
         fetched = fetching.fetch(
             source,
             directory,
@@ -250,6 +310,15 @@ def command(
         output.say_json(fetched.to_json() | {"event": "stopped", "uploaded": given_away})
     elif not settings.quiet:
         output.note(f"stopped; {format_size(given_away)} given")
+
+
+def _only_with_run(ctx: click.Context, prompt: str | None) -> None:
+    said = [f"--{name.replace('_', '-')}" for name in options.given(ctx, *answers.NAMES, environment=False)]
+    if prompt is not None or said:
+        raise UsageError(
+            f"{'--prompt' if prompt is not None else said[0]} is for a release that answers, and nothing says so.",
+            hint="Add --run.",
+        )
 
 
 def _say(fetched: Fetched, settings: Settings, event: str = "") -> None:
@@ -311,20 +380,3 @@ def _show(fetched: Fetched, settings: Settings) -> None:
         elif not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
     output.say_path(fetched.path)
-
-
-def _ask(stranger: StrangerInfo) -> bool:
-    output.note("You do not know this publisher yet.")
-    output.note("")
-    for name, value in (
-        ("fingerprint", stranger.fingerprint),
-        ("says it is", stranger.claimed_name),
-        ("release", stranger.release),
-        ("size", f"{format_size(stranger.bytes)} in {output.count(stranger.files, 'file')}"),
-        *((("a team", stranger.team),) if stranger.team else ()),
-    ):
-        output.note(f"  {name:<12} {value}")
-    output.note("")
-    output.note("Compare the fingerprint with one from a place the publisher controls, not with")
-    output.note("the page that gave you the link. Nothing has been fetched but the manifest.")
-    return click.confirm("Trust this key from now on?", default=False, err=True)

@@ -13,6 +13,7 @@ from weightshare_cli import options
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
+from weightshare_cli.streaming import open_link
 
 if TYPE_CHECKING:
     from weightshare.api.running import OpenRunner
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
             "weightshare run acme/m7b --seed 1 < prompt.txt",
         ),
         ("about a text from a pipe", "cat story.txt | weightshare run acme/m7b 'Sum this up.'"),
+        ("by a link: fetch it, and load it while it comes", "weightshare run 'magnet:?xt=…' 'Hello'"),
         ("and mend what is damaged on this disk", "weightshare run acme/m7b 'Hello' --repair"),
         ("a folder that holds a weightshare.json", "weightshare run ./m7b 'Hello' --device cpu"),
         ("an adapter, on the model it was made for", "weightshare run acme/lora 'Hello' --base acme/m7b"),
     ],
 )
-@click.argument("release", metavar="RELEASE|DIR")
+@click.argument("release", metavar="RELEASE|DIR|LINK")
 @click.argument("prompt", required=False)
 @answers.options
 @click.option(
@@ -84,20 +86,37 @@ def command(
     What comes on stdin beside a PROMPT goes before it. The likeliest token is taken each time, unless --seed,
     --temperature, --top-p or --top-k asks for a draw; what these leave open is as the release says.
 
+    A magnet link, a .torrent or its URL is fetched first unless it is here, as `weightshare fetch --run` does:
+    what has landed is loaded while the rest is on its way.
+
     Every byte that is used is proven against the signed manifest first, and no code from the release ever
     runs. Bytes that are not as signed end it with exit 4 and their pieces named, or with --repair are fetched
-    anew; the options under Network are for that.
+    anew; the options under Network are for that, and for links.
     """
-    if release.startswith(("magnet:", "http://", "https://")):
-        raise UsageError(
-            "`run` takes a release or folder on this machine, and this is a link.",
-            hint="Fetch it first: weightshare fetch LINK prints the folder to run.",
-        )
 
     def opened(observe: Observer) -> OpenRunner:
         from weightshare.api.repairing import Sources
-        from weightshare.api.running import open_runner
+        from weightshare.api.running import is_link, open_runner
 
+        if is_link(release):
+            if base is not None:
+                raise UsageError(
+                    "--base goes with an adapter that is on this machine, and this is a link.",
+                    hint="Fetch it first: weightshare fetch LINK prints the folder to run.",
+                )
+            return open_link(
+                settings,
+                observe,
+                release,
+                answering,
+                trust=trust,
+                network=network,
+                peers=peers,
+                dht_nodes=dht_nodes,
+                port=port,
+                timeout=timeout,
+                allow_pickle=allow_pickle,
+            )
         sources = Sources(network, peers, dht_nodes, port, timeout)
         return open_runner(
             release,

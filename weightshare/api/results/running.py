@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weightshare.api.results.fetching import Fetched
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What `run` answered.
 
     `load_trusted` counts bytes of the weights that a receipt alone stood for, and nobody hashed in this call;
-    `repaired` those that were fetched anew first.
+    `repaired` those that were fetched anew first. `fetch` is what came with it, where the release was fetched for it.
     """
 
     release: str
@@ -27,9 +29,11 @@ class Ran:
     repaired: int = 0
     load_trusted: int = 0
     warnings: tuple[str, ...] = ()
+    fetch: Fetched | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
+        fetch: dict[str, object] = {} if self.fetch is None else {"fetch": self.fetch.to_json()}
         return {
             "release": self.release,
             "publisher": self.publisher,
@@ -49,4 +53,5 @@ class Ran:
             "tokens_per_second": round(self.tokens_per_second, 2),
             "finish": self.finish,
             "warnings": list(self.warnings),
+            **fetch,
         }
