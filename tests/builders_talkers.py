@@ -9,7 +9,8 @@ import torch
 import transformers
 
 TEMPLATE = (
-    "{% for m in messages %}{{ {'system': 'w7', 'user': 'w5', 'assistant': 'w6'}[m.role] }} {{ m.content }} "
+    "{% for m in messages %}"
+    "{{ {'system': 'w7', 'user': 'w5', 'assistant': 'w6'}[m.role] }} {{ m.content }} "
     "{% endfor %}w6"
 )
 

@@ -57,6 +57,7 @@ class Located:
     record: Record | None
     locations: Mapping[str, Path]
     receipts_file: Path | None = None
+    parts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def receipts(self) -> Mapping[str, Receipt]:

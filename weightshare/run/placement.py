@@ -48,9 +48,10 @@ class Placement:
 
     def device_of(self, name: str) -> str:
         """Where the tensor of this name goes; what belongs to no module goes where the model begins."""
-        for known in (name, f"{self.prefix}.{name}", name.removeprefix(f"{self.prefix}.")):
+        inner = f"{self.prefix}."
+        for known, least in ((name, 1), (inner + name, 2), (name.removeprefix(inner), 1)):
             parts = known.split(".")
-            for length in range(len(parts), 0, -1):
+            for length in range(len(parts), least - 1, -1):
                 if (device := self.modules.get(".".join(parts[:length]))) is not None:
                     return device
         return self.modules.get("", self.devices[0])

@@ -91,7 +91,7 @@ def command(
 
     Every byte that is used is proven against the signed manifest first, and no code from the release ever
     runs. Bytes that are not as signed end it with exit 4 and their pieces named, or with --repair are fetched
-    anew; the options under Network are for that.
+    anew; the options under Network are for that, and for links.
     """
 
     def opened(observe: Observer) -> OpenRunner:
