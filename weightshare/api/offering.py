@@ -68,8 +68,6 @@ class Located:
         """
         return load_receipts(self.receipts_file) if self.receipts_file is not None else {}
 
-    parts: Mapping[str, Path] = field(default_factory=dict)
-
     @property
     def held(self) -> Mapping[str, Path]:
         """Where files really lie, those of which only some pieces are here too."""
