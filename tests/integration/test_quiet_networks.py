@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.cli.helpers import environment
 from tests.integration.releases import Published, assert_whole
 from tests.integration.running import Running
 from tests.integration.waiting import until
-from tests.namespaces import GATEWAY, Lan, Node, capture, missing
+from tests.namespaces import GATEWAY, Capture, Lan, Node, capture, missing
 from weightshare.manifest.magnet import Magnet, parse
 
 _WHY = missing() or ("" if shutil.which("tcpdump") else "tcpdump is not installed")
@@ -98,6 +99,14 @@ def outside(destinations: set[str]) -> set[str]:
         for text in destinations - {"ARP"}
         if not any(ipaddress.ip_address(text) in network for network in PRIVATE)
     }
+
+
+def await_packets(seen: Capture, look: Callable[[], bool], what: str, *, within: float) -> None:
+    """Wait for packets; if they do not come, say which did."""
+    try:
+        until(look, what, within=within)
+    except AssertionError as error:
+        raise AssertionError("\n".join([str(error), *sorted(set(seen.lines()))[:200]])) from None
 
 
 class Someone:
@@ -206,7 +215,7 @@ def test_public_is_seen(tmp_path: Path) -> None:
                 missing = {word for word in words if not any(word in line for line in lines)}
                 return not missing and expected <= outside(seen.destinations())
 
-            until(all_taken, "packets to all the bait", within=140)
+            await_packets(seen, all_taken, "packets to all the bait", within=140)
 
 
 @pytest.mark.parametrize("network", ["local", "lan", "public"])
@@ -228,7 +237,7 @@ def test_a_tracker_inside_cannot_send_us_outside(tmp_path: Path, network: str) -
 
             if network == "public":
                 with user.start("fetch", link, "--timeout", "60"):
-                    until(followed, "the redirect to be followed", within=60)
+                    await_packets(seen, followed, "the redirect to be followed", within=60)
             else:
                 user.run("fetch", link, "--timeout", "4", status=5)
                 assert not followed()

@@ -119,7 +119,7 @@ def _with_transformers(
     parts()  # before the weights: what is missing is said at once
     name = endpoint.name or opened.verified.release
     with opened.runner(observe=observe, **how) as runner, quiet():
-        app, service = application(runner, name)
+        app, service = application(runner, name, opened.verified.manifest.model.released)
         app = guarded(app, local=is_loopback(endpoint.host), api_key=endpoint.api_key)
         facts = runner.state
         where = _serving(

@@ -8,9 +8,9 @@ transcribe are taken out.
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from weightshare.errors import UnsupportedModelError, WeightshareError
@@ -32,11 +32,11 @@ class Service:
         failure: why it stopped answering; None while all is well.
     """
 
-    def __init__(self, runner: Runner, name: str) -> None:
+    def __init__(self, runner: Runner, name: str, released: str) -> None:
         self.name = name
         self.runner = runner
         self.failure: WeightshareError | None = None
-        self._created = int(time.time())
+        self._created = int(datetime.fromisoformat(released).timestamp())
         self._fixed = frozenset(inspect.signature(runner.tokenizer.apply_chat_template).parameters)  # type: ignore[union-attr]
 
     def check(self) -> None:
@@ -95,12 +95,13 @@ class Refusal(Exception):  # noqa: N818  it says no to a request, and is nobody'
         self.reason = reason
 
 
-def application(runner: Runner, name: str) -> tuple[Any, Service]:
+def application(runner: Runner, name: str, released: str) -> tuple[Any, Service]:
     """Build the server's application around a model.
 
     Args:
         runner: the model, loaded.
         name: what `/v1/models` and requests call it.
+        released: when the release was made, RFC 3339; what `/v1/models` says of its age.
 
     Returns:
         An ASGI application, and the service behind it.
@@ -124,7 +125,7 @@ def application(runner: Runner, name: str) -> tuple[Any, Service]:
             hint="`weightshare run` may still answer, or `weightshare serve --engine vllm`.",
             architecture=kind,
         )
-    service = Service(runner, name)
+    service = Service(runner, name, released)
     manager = _manager(found, service)
     state = _state(found)
     handlers = {

@@ -29,6 +29,7 @@ from weightshare.swarm.alerts import (
     Paused,
     PieceFinished,
     PieceRefused,
+    ReachedOurselves,
     TorrentFailed,
 )
 from weightshare.swarm.disk_full import DiskPause, Free
@@ -80,6 +81,7 @@ class Transfer:
         self._tally = Tally({}, NOTHING)
         self._lengths: dict[int, int] = {}
         self._refused: list[int] = []
+        self._ourselves = False  # dialled, since the torrent was added
         self._begun = False
 
     # ---- before the gate
@@ -150,6 +152,7 @@ class Transfer:
 
     def check(self, total: int) -> None:
         """Wait until the engine has looked at the files; it does not read them."""
+        self._ourselves = False
         self.wait_for(Checked, "the torrent engine to look at the files", limit=None, total=total)
 
     def fetch(
@@ -190,6 +193,8 @@ class Transfer:
                 self._tally.refused(piece)
         loop = PieceLoop(self, info, positions, sink, order, only)
         loop.begin()
+        if self._ourselves:
+            loop.blame()
         if not self._begun:
             self._begun = True
             self.torrent.connect_now()
@@ -275,6 +280,8 @@ class Transfer:
             if isinstance(event, PieceRefused):
                 self._refused.append(event.piece)
                 self._tally.refused(event.piece)
+            if isinstance(event, ReachedOurselves):
+                self._ourselves = True
             if isinstance(event, FileFailed):
                 self._disk.refused(event, self.clock())
             if isinstance(event, TorrentFailed) and not self._disk.full:

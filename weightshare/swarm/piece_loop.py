@@ -143,6 +143,10 @@ class PieceLoop:
         self._take(piece for piece, have in enumerate(here) if have and piece in self._wanted)
         self._want_first(self._transfer.clock())
 
+    def blame(self) -> None:
+        """Somebody was banned already; see `_banned_all`."""
+        self._blamed, self._company = True, self._transfer.clock()
+
     def run(self) -> None:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
         clock, machine = self._transfer.clock, self._transfer.machine
@@ -193,7 +197,7 @@ class PieceLoop:
         elif isinstance(event, FileFailed):
             self._failed = True
         elif isinstance(event, PieceRefused | ReachedOurselves) and not self._blamed:
-            self._blamed, self._company = True, self._transfer.clock()
+            self.blame()
 
     def _readable(self, pieces: Collection[int]) -> None:
         """These pieces can be read from disk now: the one place where that is known."""
@@ -255,7 +259,8 @@ class PieceLoop:
 
         The engine bans whoever sent part of a wrong piece, for good: an honest peer too, when a liar sent the other
         part or when another program changed the file. Those who lie are found out again; the honest one may be the
-        only one. Of its own addresses, heard of on the LAN, it bans the host: also a seeder on this very machine.
+        only one. Of its own address, heard of on the LAN, it bans the host, and with it a seeder on this very machine,
+        until it has been told that several may share one.
         """
         if self._blamed and self._torrent.crowd().peers:
             self._company = now

@@ -17,7 +17,7 @@ from weightshare.errors import ListenError, MetainfoError, WeightshareError
 from weightshare.limits import Effective
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.swarm.alerts import Event, HungUp, ListenFailed, translate
+from weightshare.swarm.alerts import Event, HungUp, ListenFailed, ReachedOurselves, translate
 from weightshare.swarm.capping import Capping, Given
 from weightshare.swarm.equal_files import share_trees
 from weightshare.swarm.kept import NOTHING, Kept
@@ -73,6 +73,7 @@ class Session:
         self._torrents: dict[str, Torrent] = {}
         self._pace = self._new_pace(serving)
         self._began = self._looked = self._gathered = time.monotonic()
+        self._shared = False  # our address, with somebody else on this machine, for all we know
         self._await_listening(port)
 
     def __enter__(self) -> Session:
@@ -285,6 +286,10 @@ class Session:
         for event in events:
             if isinstance(event, HungUp) and event.key in self._torrents:
                 self._torrents[event.key].hung_up((event.address, event.port))
+            if isinstance(event, ReachedOurselves) and not self._shared:
+                # The engine bans that address, port or no port, while it takes an address for one peer.
+                self._shared = True
+                self._session.apply_settings({"allow_multiple_connections_per_ip": True})
         return events
 
     def setting(self, name: str) -> object:
