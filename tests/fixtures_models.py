@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return demo_checkpoint.build(tmp_path_factory.mktemp("models"))
     except MissingExtraError as error:
         pytest.skip(f"{error.message} {error.hint}")
+
+
+def linked(model: Path, folder: Path) -> Path:
+    """A folder with a model's files, that things may be written into; the files themselves are the model's own."""
+    return Path(shutil.copytree(model, folder, copy_function=os.link))
 
 
 @pytest.fixture(scope="session")

@@ -155,11 +155,20 @@ def test_at_full_speed_every_range_that_is_reported_can_be_read(published: Publi
 
 
 def test_a_finished_piece_cannot_be_read_yet(published: Published, tmp_path: Path) -> None:
-    """The engine's word for a piece comes before its bytes are on the disk: the reason to wait for a flush."""
+    """The engine's word for a piece comes before its bytes are on the disk: the reason to wait for a flush.
+
+    How long before depends on what else the disk does, so that one of a few fetches shows it.
+    """
+    early = False
     with seeding(published.home) as seeder:
-        reports = reports_of(reading(published, tmp_path / "u", seeder, order="model", hasty=True))
-    assert not all(report.same for report in reports if not report.proven)
-    assert all(report.same for report in reports if report.proven)
+        for attempt in range(5):
+            user = tmp_path / str(attempt)
+            reports = reports_of(reading(published, user, seeder, order="model", hasty=True))
+            assert all(report.same for report in reports if report.proven)
+            early = early or not all(report.same for report in reports if not report.proven)
+            if early:
+                break
+    assert early
 
 
 @pytest.mark.parametrize("fact", ["torrent", "magnet"])

@@ -18,6 +18,7 @@ import transformers
 
 from tests.builders_load import flip
 from tests.cli.helpers import ok, result
+from tests.fixtures_models import linked
 from tests.integration.asking import Asked, serving, text_of
 from tests.integration.releases import Published, publish
 from tests.integration.running import Running
@@ -307,7 +308,9 @@ def test_what_cannot_be_served_is_refused(
 @pytest.mark.model
 def test_a_real_model_says_the_same_over_http_as_on_the_line(smollm2: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    published = publish(home, smollm2, "--out", str(tmp_path / "out"), name="acme/smol")
+    published = publish(
+        home, linked(smollm2, home / "model"), "--out", str(tmp_path / "out"), name="acme/smol"
+    )
     question = "What is the capital of France?"
     said = ok(published.home, "run", "acme/smol", question, "--max-new-tokens", "16").strip()
     assert "Paris" in said

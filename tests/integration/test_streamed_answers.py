@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import result, weightshare
+from tests.fixtures_models import linked
 from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, seeding
 from tests.integration.test_run_tiny import checkpoint, words
@@ -87,7 +88,7 @@ def test_options_that_do_not_go_together(tmp_path: Path, words: tuple[str, ...])
 def test_smollm2_answers_as_it_does_when_it_is_fetched_first(smollm2: Path, tmp_path: Path) -> None:
     home = tmp_path / "maintainer"
     home.mkdir()
-    published = publish(home, smollm2, name="acme/smollm2")
+    published = publish(home, linked(smollm2, home / "model"), name="acme/smollm2")
     question = "What is the capital of France?"
     with seeding(published.home) as seeder:
         (tmp_path / "u").mkdir()

@@ -4,9 +4,9 @@
  * what the words below that are CUDA's mean, and hold it against hashlib; so it uses what both languages have.
  *
  * One thread hashes one message from end to end: the chain of blocks in a 16 KiB leaf cannot be shared out, and a
- * gigabyte has 65,536 leaves. Threads of a warp read 16 KiB apart, 64 bytes each: whole memory sectors, and far below what the memory
- * delivers, since some 1,400 instructions follow every 64 bytes. The next block is loaded before the present one is
- * hashed, so that even one warp to a scheduler need not wait for memory.
+ * gigabyte has 65,536 leaves. Threads of a warp read 16 KiB apart, 64 bytes each: whole memory sectors, and far below
+ * what the memory delivers, since some 1,400 instructions follow every 64 bytes. The next block is loaded before the
+ * present one is hashed, so that even one warp to a scheduler need not wait for memory.
  */
 
 #define BLOCK_BYTES 64u
