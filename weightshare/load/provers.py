@@ -14,7 +14,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
@@ -27,6 +26,7 @@ from weightshare.load.proof import Stretch
 from weightshare.load.prover_process import ANSWER, NO_SLOT, REQUEST
 from weightshare.load.reading_ahead import ReadAhead
 from weightshare.load.slots import Slots
+from weightshare.load.threads import made_in_threads
 from weightshare.units import MIB
 
 IN_PROCESS = 64 * MIB
@@ -53,25 +53,11 @@ def in_threads(
         for stretch in stretches:
             yield stretch, work(stretch)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="weightshare-load")
-    results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
 
-    def one(stretch: Stretch) -> None:
-        try:
-            results.put((stretch, work(stretch)))
-        except BaseException as error:
-            results.put(error)
+    def one(stretch: Stretch) -> Result:
+        return stretch, work(stretch)
 
-    try:
-        for stretch in stretches:
-            pool.submit(one, stretch)
-        for _ in stretches:
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    yield from made_in_threads(one, stretches, workers)
 
 
 class Provers:
