@@ -239,7 +239,7 @@ def choose(device: str, mode: str) -> tuple[str, str]:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DeviceError(
             f"The device {device!r} cannot be used: {reason}.",
-            hint="`--device cpu` always works; `weightshare doctor` shows what is there.",
+            hint="`--device cpu` always works.",
             device=device,
         ) from error
     on_cpu = found.type == "cpu"
