@@ -79,6 +79,7 @@ def arm(report: Report) -> bool:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     before = _Action()
+    first = threading.Lock()
 
     def handle(_number: int, info: int, _context: int) -> None:
         address = ctypes.c_uint64.from_address(info + _ADDRESS_AT).value
@@ -86,6 +87,8 @@ def arm(report: Report) -> bool:
         if error is None:  # none of ours: faults again, and means what it meant before
             libc.sigaction(signal.SIGBUS, ctypes.byref(before), None)
             return
+        if not first.acquire(blocking=False):  # several threads compute with a tensor: one of them tells
+            threading.Event().wait()
         # A lock that the faulting thread holds could keep the report from ever ending.
         timer = threading.Timer(PATIENCE, os._exit, (error.exit_code,))
         timer.daemon = True
