@@ -27,21 +27,27 @@ BURST = "128kb"
 LATENCY = "50ms"  # what may wait in a link's queue
 GATEWAY, GATEWAY6 = "198.18.255.254", "fd12:5742::fffe"
 
-_FILES = Path("/etc/netns")  # what `ip netns exec` puts over a node's /etc
+# Puts a folder over a node's /etc, for one command; `ip netns exec` has given it a table of mounts of its own. What it
+# offers by itself, /etc/netns, fails where the machine has no resolv.conf to cover, and leaves it its nsswitch.conf.
+_OVER_ETC = 'mount --bind "$0" /etc && exec "$@"'
 
 _serial = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of the network: its namespace, and its address there."""
+    """A machine of the network: its namespace, its address there, and its own /etc where it has one."""
 
     namespace: str
     address: str
+    etc: Path | None = None
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """The words that run `words` on this node; needs no shell and keeps the environment."""
-        return ["ip", "netns", "exec", self.namespace, *words]
+        """The words that run `words` on this node; keeps the environment."""
+        inside = ["ip", "netns", "exec", self.namespace]
+        if self.etc is not None:
+            inside += ["sh", "-c", _OVER_ETC, str(self.etc)]
+        return [*inside, *words]
 
 
 def missing() -> str:
@@ -89,17 +95,11 @@ class Lan:
     ) -> None:
         self._prefix = f"ws-{os.getpid()}-{next(_serial)}"
         self.hub = f"{self._prefix}-hub"
+        self._names = _Names(resolver, hosts or {}) if resolver or hosts else None
+        etc = self._names.etc if self._names is not None else None
         self.nodes = [
-            Node(f"{self._prefix}-n{number}", _address(number, apart=apart)) for number in range(count)
+            Node(f"{self._prefix}-n{number}", _address(number, apart=apart), etc) for number in range(count)
         ]
-        self._files = {
-            name: text
-            for name, text in (
-                ("resolv.conf", f"nameserver {resolver}\noptions timeout:1 attempts:1\n" if resolver else ""),
-                ("hosts", "".join(f"{address} {name}\n" for name, address in (hosts or {}).items())),
-            )
-            if text
-        }
         self._multicast = multicast
         self._rate = rate
         self._default_route = default_route
@@ -129,7 +129,8 @@ class Lan:
             relay.communicate()
         for name in (*(node.namespace for node in self.nodes), self.hub):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-            shutil.rmtree(_FILES / name, ignore_errors=True)
+        if self._names is not None:
+            self._names.clear()
 
     def cut(self, number: int, *, on: bool = True) -> None:
         """Cut a node's link, or with `on=False` mend it."""
@@ -137,9 +138,6 @@ class Lan:
 
     def _join(self, number: int, node: Node) -> None:
         _ip("netns", "add", node.namespace)
-        for name, text in self._files.items():
-            (_FILES / node.namespace).mkdir(parents=True, exist_ok=True)
-            (_FILES / node.namespace / name).write_text(text)
         if self._delay:
             self._relay(number, node)
         else:
@@ -187,6 +185,27 @@ class Lan:
 
     def _hub(self, *words: str) -> None:
         _run(["ip", "netns", "exec", self.hub, *words])
+
+
+class _Names:
+    """A copy of the machine's /etc in which names are looked up in one list and by one server, and nowhere else."""
+
+    def __init__(self, resolver: str, hosts: Mapping[str, str]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="weightshare-etc-"))
+        self.etc = self._folder / "etc"
+        shutil.copytree("/etc", self.etc, symlinks=True)
+        texts = {"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n"}
+        if resolver:
+            texts["resolv.conf"] = f"nameserver {resolver}\noptions timeout:1 attempts:1\n"
+        if hosts:
+            texts["hosts"] = "".join(f"{address} {name}\n" for name, address in hosts.items())
+        for name, text in texts.items():
+            (self.etc / name).unlink(missing_ok=True)  # it may lead to a file of the machine's
+            (self.etc / name).write_text(text)
+
+    def clear(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

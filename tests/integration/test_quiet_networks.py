@@ -106,7 +106,8 @@ def await_packets(seen: Capture, look: Callable[[], bool], what: str, *, within:
     try:
         until(look, what, within=within)
     except AssertionError as error:
-        raise AssertionError("\n".join([str(error), *sorted(set(seen.lines()))[:200]])) from None
+        kinds = {line.partition(": ")[0] + line.partition("length")[2] for line in seen.lines()}
+        raise AssertionError("\n".join([str(error), *sorted(kinds)[-200:]])) from None
 
 
 class Someone:
