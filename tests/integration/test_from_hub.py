@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.cli.helpers import weightshare
 from tests.hub_server import Habit, HubServer, serve
 from tests.integration.hub_caches import Cache, can_mount, filled, read_only
 from tests.integration.running import Running, seeding
+from tests.integration.waiting import until
 from tests.ports import free_port
 from weightshare.api.hub_publishing import Wish, take
 from weightshare.api.preparing import finish, prepare
@@ -121,8 +123,8 @@ def test_it_is_published_and_served_from_a_cache_mounted_read_only(cache: Cache,
     with seeding(cache.home, before=ro) as seeder:
         user = tmp_path / "user"
         user.mkdir()
-        words = ("--trust", made["publisher"], "--peer", seeder.peer, "--json")
-        done = weightshare(user, "fetch", made["magnet"], str(user / "got"), *words)
+        more = ("--trust", made["publisher"], "--peer", seeder.peer, "--json")
+        done = weightshare(user, "fetch", made["magnet"], str(user / "got"), *more)
         assert done.returncode == 0, done.stderr.decode()
     assert contents(user / "got") == contents(cache.snapshot)
     assert cache.state() == before
@@ -208,6 +210,16 @@ def test_a_blob_that_is_written_over_later_is_noticed(cache: Cache, verb: str) -
     else:
         assert said["error"] == "corrupt"
         assert said["path"] == "model.safetensors"
+
+
+def test_a_blob_that_was_brought_anew_is_served_again(cache: Cache) -> None:
+    """`hf download --force-download` puts another file with the same bytes in its place."""
+    made = cache.publish()
+    place, data = blob(cache, "model.safetensors"), (cache.snapshot / "model.safetensors").read_bytes()
+    place.unlink()
+    place.write_bytes(data)
+    with seeding(cache.home) as seeder:
+        assert seeder.listening["releases"] == [made["release"]]
 
 
 def test_a_part_of_a_snapshot_is_completed_or_refused_or_wanted(cache: Cache, hub: HubServer) -> None:
@@ -352,3 +364,17 @@ def test_a_team_prepares_signs_and_finishes_it_without_a_word_in_the_cache(
     assert parse_torrent(made.torrent.read_bytes()).info.name == COMMIT
     assert f"{cache.url}/acme/m7b/resolve/".encode() in made.torrent.read_bytes()
     assert cache.state() == before
+
+
+def test_an_interruption_does_not_wait_for_the_shard(tmp_path: Path) -> None:
+    """huggingface_hub's own threads would go on to the end of their files, here a byte every 50 ms."""
+    create_key(tmp_path / "home/weightshare/keys/acme", "acme")
+    slow = Habit("slow", value="0.05", at="store")
+    with serve(place(tmp_path / "repository", tiny(8)), "acme/m7b", commit=COMMIT, habits=[slow]) as hub:
+        cache = Cache(tmp_path / "home", hub.url, hub.repo, hub.commit)
+        with Running(cache.home, "publish", "--hub", "acme/m7b", more=cache.variables) as publishing:
+            until(lambda: hub.count("store"), "the download")
+            publishing.send(signal.SIGINT)
+            assert publishing.end(within=20) == 130, publishing.err()
+            assert "Traceback" not in publishing.err()
+            until(lambda: not publishing.relatives(), "the end of all its processes", within=10)

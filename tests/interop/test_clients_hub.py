@@ -73,6 +73,7 @@ def test_libtorrent_takes_all_but_the_manifest_from_the_hub(release: Release, tm
     params = lt.load_torrent_file(release.made["torrent"])
     params.save_path = str(tmp_path / "got")
     handle = session.add_torrent(params)
+    assert params.ti is not None
     layout = params.ti.layout()
     last = [layout.file_path(index) for index in range(layout.num_files())].index(f"{COMMIT}/{MANIFEST_NAME}")
 

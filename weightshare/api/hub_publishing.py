@@ -171,7 +171,7 @@ class _Found:
 
 def _ask(wish: Wish, settings: HubSettings, snapshot: Snapshot | None) -> _Found:
     """What the Hub has at the commit; the snapshot completed from it, unless a part is enough."""
-    from weightshare.hub import asking
+    from weightshare.hub import asking, downloading
 
     name, notes = wish.name, []
     now = asking.revision_of(settings, name)
@@ -190,9 +190,9 @@ def _ask(wish: Wish, settings: HubSettings, snapshot: Snapshot | None) -> _Found
         _refuse_pickles(wish, lacking)
         wish.say(_announcement(name.repo, commit, listing, lacking, settings.host, had=snapshot is not None))
         if snapshot is None and now.commit == commit:
-            asking.download(settings, name, bars=wish.bars)  # by its name, which the cache then knows
+            downloading.download(settings, name, bars=wish.bars)  # by its name, which the cache then knows
         else:
-            asking.download(settings, HubName(name.repo, commit), bars=wish.bars)
+            downloading.download(settings, HubName(name.repo, commit), bars=wish.bars)
         snapshot = cache.at_commit(settings, name.repo, commit)
         still = sorted(listing.keys() - snapshot.present()) if snapshot is not None else lacking
         if snapshot is None or still:
