@@ -155,6 +155,9 @@ def test_offline_nothing_is_asked_and_it_says_so(cache: Cache, hub: HubServer) -
     made = outside.publish()
     assert made["hub"]["said"].startswith("not checked: offline (198.18.0.1 lies outside the network allowed")
     assert made["hub"]["web_seed"] is None
+    proxied = {"http_proxy": "http://198.18.0.1:3128", "no_proxy": ""}
+    made = cache.run("publish", "--hub", "acme/m7b", more=proxied)
+    assert made["hub"]["said"].startswith("not checked: offline (a proxy is set")
     assert not hub.asked
 
 
@@ -220,6 +223,20 @@ def test_a_blob_that_was_brought_anew_is_served_again(cache: Cache) -> None:
     place.write_bytes(data)
     with seeding(cache.home) as seeder:
         assert seeder.listening["releases"] == [made["release"]]
+
+
+def test_a_blob_in_the_store_that_repositories_share(cache: Cache) -> None:
+    """huggingface_hub 2 keeps what Xet has proven there, with a link in place of the blob."""
+    place, key = blob(cache, "model.safetensors"), f"ab{'c' * 62}"
+    (cache.hub / "blobs/ab").mkdir(parents=True)
+    (cache.hub / "blobs/.huggingface-shared-blobs").write_text("1\n")
+    place.rename(cache.hub / "blobs/ab" / key)
+    place.symlink_to(f"../../blobs/ab/{key}")
+    before = cache.state()
+    made = cache.publish()
+    assert made["hub"]["checked"] is True
+    assert cache.run("verify", str(made["release"]))["ok"] is True
+    assert cache.state() == before
 
 
 def test_a_part_of_a_snapshot_is_completed_or_refused_or_wanted(cache: Cache, hub: HubServer) -> None:

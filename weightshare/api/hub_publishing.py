@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 from weightshare.api.origin import Origin
 from weightshare.api.publishing import publish
@@ -212,6 +213,9 @@ def _why_offline(wish: Wish, settings: HubSettings) -> str | None:
         return "offline (HF_HUB_OFFLINE)"
     if not allows_host(wish.network, settings.host):
         return f"offline ({settings.host} lies outside the network allowed, {wish.network})"
+    # huggingface_hub would go by the proxy, and that may lie anywhere.
+    if wish.network is not Network.PUBLIC and getproxies() and not proxy_bypass(settings.host):
+        return f"offline (a proxy is set, and the network allowed is {wish.network}; NO_PROXY may name {settings.host})"
     return None
 
 
