@@ -1,4 +1,4 @@
-"""Joins range sources (the Hub, mirrors) and the swarm: threads read runs and put whole pieces where a transfer takes them.
+"""Joins range sources (the Hub, mirrors) and the swarm: threads read runs, and a transfer takes the whole pieces.
 
 The threads never touch the engine. What they have read and nobody took yet is bounded: then they wait, and with them
 the sources. All of them together keep to one rate.

@@ -200,7 +200,7 @@ def give_up(reason: Reason, seen: Observation, aim: Aim, waited: float) -> Netwo
         )
     if seen.peers == 0:
         return NoPeersError(
-            f"The last peer has been gone for {span}; {_so_far(seen)} are here.",
+            f"{_gone(seen, span)}; {_so_far(seen)} are here.",
             hint=f"{_RESUMES} A seeder's address can be given with --peer HOST:PORT.",
             waited=waited,
             done=seen.done,
@@ -216,6 +216,12 @@ def give_up(reason: Reason, seen: Observation, aim: Aim, waited: float) -> Netwo
         total=seen.total,
         reason=reason.value,
     )
+
+
+def _gone(seen: Observation, span: str) -> str:
+    if seen.servers:
+        return f"Nothing came for {span}: no peers; {seen.servers}"
+    return f"The last peer has been gone for {span}"
 
 
 def _full(seen: Observation) -> str:
