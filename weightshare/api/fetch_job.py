@@ -127,6 +127,8 @@ class FetchJob:
             if passed is not None:
                 self._enter(State.GATING)
                 return self._previewed(passed, None)
+            if not self._wish.sources.swarm:
+                return self._previewed(self._gate.by_http(self.machine), None)
             with self._gate.live(session, self.machine) as (live, transfer):
                 return self._previewed(live, transfer)
 

@@ -33,6 +33,9 @@ class Capping:
 
     Args:
         settings: the session's settings without limits.
+
+    Attributes:
+        others: what is left of the cap on what comes in to what comes past the engine, bytes a second.
     """
 
     def __init__(self, settings: Mapping[str, object]) -> None:
@@ -41,7 +44,7 @@ class Capping:
         engine: dict[str, object] = dict(lt.default_settings())
         self._base = {name: settings.get(name, engine[name]) for name in _DEFAULTS}
         self._applied: dict[str, object] = {}
-        self._others = 0
+        self.others = 0
         self._counted: dict[str, int] = {}  # by torrent
         self._given: dict[str, int] = {}  # by release
         self._releases: dict[str, str] = {}  # of torrents that have no v2 info-hash themselves
@@ -50,7 +53,7 @@ class Capping:
 
     def of(self, limits: Effective) -> dict[str, object]:
         """The engine's settings for these limits."""
-        down = max(1, limits.max_down - self._others) if limits.max_down else 0
+        down = max(1, limits.max_down - self.others) if limits.max_down else 0
         self._applied = {
             "download_rate_limit": min(down, _MOST),
             "upload_rate_limit": min(limits.pace, _MOST),
@@ -62,10 +65,6 @@ class Capping:
             self._applied["connections_limit"] = min(limits.max_connections, _MOST)
             self._applied["connections_slack"] = 0
         return self._applied
-
-    def leave(self, others: int) -> None:
-        """Leave so much of the cap on what comes in, bytes a second, to what comes past the engine."""
-        self._others = others
 
     def changed(self, limits: Effective) -> dict[str, object]:
         """Those settings that these limits change."""

@@ -102,8 +102,8 @@ class Session:
             self._session.apply_settings(cast("Any", changed))
 
     def share_down(self, others: int) -> None:
-        """Leave so much of the cap on what comes in, bytes a second, to what comes past the engine."""
-        self._capping.leave(others)
+        """Leave so much of the cap on what comes in to what comes past the engine; bytes a second."""
+        self._capping.others = others
         self.limit(self.limits)
 
     def attend(self, chore: Callable[[], None]) -> None:
