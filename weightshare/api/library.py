@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from weightshare.api.found_in_place import clear
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import STAGING, Home, Record, Store
@@ -57,6 +58,9 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
         paths = _paths(store, record)
         if record.kind == "published":
             kept = len(paths)
+            if home.found in record.path.parents:  # links to other programs' files; the links are ours
+                clear(record, paths)
+                _prune(record.path, paths, home.found)
         else:
             others = {
                 other.path / path

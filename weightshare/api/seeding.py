@@ -122,17 +122,20 @@ def seed(
     known: dict[str, str] = {}  # releases by v2 info-hash
     stopped = stop or threading.Event()
     with ExitStack() as stack:
-        left_out: list[RevokedError | RetiredKeyError] = []
+        left_out: list[RevokedError | RetiredKeyError | CorruptError] = []
         for name in names:
+            located = None
             try:
                 located = locate(store, trustee, name)
-            except (RevokedError, RetiredKeyError) as error:
+                record, found = offer(store, located, observe)
+            except (RevokedError, RetiredKeyError, CorruptError) as error:
+                # Other programs change and delete their own files: that is no reason to serve nothing.
+                ours = located is not None and home.found not in located.folder.parents
                 left_out.append(error)
-                if releases or len(left_out) == len(names):
+                if ours or releases or len(left_out) == len(names):
                     raise
                 on_left_out(error)
                 continue
-            record, found = offer(store, located, observe)
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
             known[record.info_hash_v2] = record.release

@@ -122,7 +122,7 @@ def _from_file(path: Path) -> Target:
     data = path.read_bytes()
     if data[:1] != b"{":
         return replace(_from_bytes(data, str(path)), envelope=_beside(path))
-    beside = [torrent for torrent in sorted(path.parent.glob("*.torrent")) if _is_of(torrent, data)]
+    beside = [torrent for torrent in sorted(path.parent.glob("*.torrent")) if is_of(torrent, data)]
     if not beside:
         raise UsageError(
             f"{path} says who made the release, but a manifest can't name its own info-hash.",
@@ -142,8 +142,12 @@ def _beside(torrent: Path) -> bytes | None:
     return None
 
 
-def _is_of(torrent: Path, envelope: bytes) -> bool:
-    """Whether a torrent carries just this manifest."""
+def is_of(torrent: Path, envelope: bytes) -> bool:
+    """Whether a `.torrent` carries just this manifest.
+
+    Raises:
+        ManifestError: it is no signed manifest.
+    """
     from weightshare.manifest.merkle import file_root_from_leaves, leaves_of
 
     if len(envelope) > MAX_ENVELOPE:

@@ -119,7 +119,8 @@ class PreviewedFile:
         path: in the release.
         size: bytes.
         source: `peers`; `begun` by an earlier fetch; `here`, proven before; `in the way`, a file that would be
-            looked at; the release on this machine that has it; or `same as` and the path of an equal file in this one.
+            looked at; the release on this machine that has it, or the path of a file of another program that `scan`
+            found; or `same as` and the path of an equal file in this one.
         pieces: bytes of single pieces that other releases on this machine have, by release; the rest comes from
             where `source` says.
     """
