@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightshare.content.embargoes import Embargo
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -27,6 +29,7 @@ class Published:
         seconds: time spent hashing and signing.
         warnings: what a careful publisher wants to know.
         oms: the OpenSSF Model Signing signature (`model.sig`), if asked for.
+        embargo: who alone may have it until it is announced, None for everybody. `magnet` is then the mirrors' link.
     """
 
     release: str
@@ -45,6 +48,7 @@ class Published:
     warnings: tuple[str, ...] = ()
     sshsig: Path | None = None
     oms: Path | None = None
+    embargo: Embargo | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -65,6 +69,9 @@ class Published:
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
+            "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
+            if self.embargo
+            else None,
         }
 
 
