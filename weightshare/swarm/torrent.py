@@ -165,14 +165,17 @@ class Torrent:
         """Let a torrent of a session that was sealed be found; see `Session.unseal`."""
         self.sealed = False
         self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        # Taken up from a pause it is announced on the LAN, which can be asked for in no other way. Trackers would hear
+        # of the pause, and there are none yet.
+        self._handle.pause()
+        self._handle.resume()
         self.open_sources(trackers, web_seeds)
         self.announce()
 
     def announce(self) -> None:
-        """Tell trackers, the DHT and the LAN now and not when it is time; as far as the torrent may."""
+        """Tell trackers and the DHT now and not when it is time; as far as the torrent may."""
         self._handle.force_reannounce()
         self._handle.force_dht_announce()
-        self._handle.force_lsd_announce()
 
     def _away(self, dialled: Collection[Peer]) -> list[Peer]:
         """The addresses of those given peers of which no address is connected, as far as they are known."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import MIB, format_rate, format_size
-from weightshare_cli import options, output, progress, signing
+from weightshare_cli import launching, options, output, progress, signing
+from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
+from weightshare_cli.launching import Launching
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
@@ -55,6 +57,11 @@ if TYPE_CHECKING:
             "",
             "weightshare publish --finish m7b.weightshare.json --seed",
         ),
+        (
+            "for mirrors alone, until you open it on the day",
+            "weightshare publish ./model --name acme/m7b --embargo --allow 192.0.2.7 --seed",
+        ),
+        ("", "weightshare publish --announce acme/m7b"),
     ],
 )
 @click.argument(
@@ -169,6 +176,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
+@launching.options
 @options.network
 @options.port
 @options.dht_nodes
@@ -199,6 +207,7 @@ def command(
     prepare: bool,
     finish: Path | None,
     keep_seeding: bool,
+    launching: Launching,
     network: str,
     port: int | None,
     dht_nodes: tuple[tuple[str, int], ...],
@@ -209,7 +218,10 @@ def command(
     DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
     leave the folder, names that other systems cannot store, and safetensors files with a bad header.
     """
+    if launching.opens(settings, trackers, web_seeds):
+        return
     _check_call(directory, name, prepare=prepare, finish=finish)
+    embargo = launching.held()
     if sshsig and (prepare or finish is not None):
         raise click.UsageError(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
@@ -246,7 +258,14 @@ def command(
             from weightshare.api.preparing import finish as finish_release
 
             made = finish_release(
-                finish, directory, allow_pickle=allow_pickle, out=out, home=home, observe=observe, **asked
+                finish,
+                directory,
+                allow_pickle=allow_pickle,
+                out=out,
+                home=home,
+                embargo=embargo,
+                observe=observe,
+                **asked,
             )
         elif directory is None or name is None:
             raise AssertionError("checked above")
@@ -281,6 +300,7 @@ def command(
                 waiting=waiting,
                 allow_pickle=allow_pickle,
                 detached=sshsig,
+                embargo=embargo,
                 out=out,
                 home=home,
                 observe=observe,
@@ -290,6 +310,7 @@ def command(
         output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
     else:
         _show(made, settings, keep_seeding=keep_seeding)
+        launching.explain(settings, made, out)
     if keep_seeding:
         from weightshare_cli.serving import serve
 
@@ -331,6 +352,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("OMS", str(made.oms) if made.oms else None),
+            ("embargo", describe(made.embargo) if made.embargo else None),
             ("took", output.took(made.seconds) + pace),
         ]
     )
