@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from weightshare.api.following import Underway
 from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.launching.embargo import keep_embargo
 from weightshare.api.ordering import FetchOrder, Ordering
 from weightshare.api.own_files import make, write
 from weightshare.api.partial import PartialFetch, is_shard, spans_of
@@ -49,7 +50,7 @@ class FetchJob:
         self._store = Store(home)
         self._trustee = trustee
         self._wish = wish
-        self._target = target
+        self.target = target
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
         self._record = self._earlier()
@@ -153,7 +154,7 @@ class FetchJob:
             self.machine.enter(state, time.monotonic())
 
     def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
-        return PieceReuse(passed.info, record, self._store, self._target.torrent, live)
+        return PieceReuse(passed.info, record, self._store, self.target.torrent, live)
 
     # ---- after the gate
 
@@ -180,6 +181,7 @@ class FetchJob:
                 in_part=is_shard if select is not None else lambda _: False,
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
+            keep_embargo(self._store, record, self.target.magnet, self._wish.peers)
             self._store.keep(record, envelope=passed.decision.verified.envelope)
             state = self._store.folder(record)
             write(state / "info", passed.info.raw)
@@ -221,7 +223,7 @@ class FetchJob:
                 self._follow(ordering, passed, pieces.layers, record)
             came = Came()
             if plan.spans:
-                bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
+                bringer = Bringer(session, self.target, self._wish, self.machine, self._observe)
                 came = bringer.bring(
                     passed,
                     plan,
@@ -261,7 +263,7 @@ class FetchJob:
             return None
         manifest = passed.decision.verified.manifest
         return stack.enter_context(
-            servers_of(manifest, passed.info, self._target, self._wish.network, self._warnings.append)
+            servers_of(manifest, passed.info, self.target, self._wish.network, self._warnings.append)
         )
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
@@ -302,7 +304,7 @@ class FetchJob:
             span.file.path: landing.layer(position) for position, spans in names.items() for span in spans
         }
         layers = {**plan.layers, **landed}
-        done = record_landed(self._store, record, self._target, passed, plan, landing, receipts, layers)
+        done = record_landed(self._store, record, self.target, passed, plan, landing, receipts, layers)
         landing_now = [span for spans in names.values() for span in spans]
         size = sum(span.file.size for span in landing_now) + sum(held.values()) + plan.reused
         files = len(landing_now) + len(plan.receipts)
@@ -346,7 +348,7 @@ class FetchJob:
         """What an earlier run began or finished: in the folder named, or anywhere if none was."""
         records = [
             record
-            for record in self._store.of_hash(self._target.v2_hash.hex())
+            for record in self._store.of_hash(self.target.v2_hash.hex())
             if self._wish.directory in (None, record.path)
             and (record.kind == "fetched" or self._wish.directory is None)
         ]
@@ -372,6 +374,6 @@ class FetchJob:
             bytes=verified.manifest.size,
             complete=False,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            trackers=self._target.magnet.trackers,
-            web_seeds=self._target.magnet.web_seeds,
+            trackers=self.target.magnet.trackers,
+            web_seeds=self.target.magnet.web_seeds,
         )

@@ -18,6 +18,7 @@ from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
 from weightshare.api.gating import OnPassed, Wish
+from weightshare.api.launching.embargo import sealing_of
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
@@ -180,11 +181,16 @@ def fetch(
     whole = job.already_here(began)
     if whole is not None and not seed_for:
         return whole
+    home = home or Home.default()
     call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
-    governor = Governor(home or Home.default(), call, warn=on_warning)
+    governor = Governor(home, call, warn=on_warning)
     with (
         Session(
-            network=_reach(job, network), port=port, limits=governor.held.limits, dht_nodes=dht_nodes
+            network=_reach(job, network),
+            port=port,
+            limits=governor.held.limits,
+            dht_nodes=dht_nodes,
+            sealed=sealing_of(home, job.target.magnet, peers),
         ) as session,
         governed(session, governor),
     ):
@@ -194,7 +200,7 @@ def fetch(
             serve_fetched(
                 session,
                 fetched,
-                home=home or Home.default(),
+                home=home,
                 seconds=seed_for,
                 peers=(*job.found, *peers),
                 on_status=on_status,
@@ -254,6 +260,7 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
         network=_reach(job, how.get("network", Network.PUBLIC)),
         port=how.get("port"),
         dht_nodes=how.get("dht_nodes", ()),
+        sealed=sealing_of(how.get("home") or Home.default(), job.target.magnet, how.get("peers", ())),
     ) as session:
         return job.preview(session)
 

@@ -41,7 +41,10 @@ _WEB = (lt.peer_info.web_seed, lt.peer_info.http_seed)
 
 
 class Torrent:
-    """A torrent in a session; `key` names it in events, and `kept` is what it was last told of the disk."""
+    """A torrent in a session; `key` names it in events, and `kept` is what it was last told of the disk.
+
+    While `sealed` it has no tracker, no web seed and no other way to be found; its session sets that.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Torrent:
         kept: Kept = NOTHING,
     ) -> None:
         self._handle = handle
+        self.sealed = False
         self._add = add
         self.kept = kept
         self._wasted = 0  # before it was last taken up anew
@@ -186,10 +190,27 @@ class Torrent:
 
     def open_up(self, trackers: Iterable[str], peers: Sequence[Peer]) -> None:
         """Let a torrent that was added for one peer alone find others too; `peers` are dialled while they are away."""
-        self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        if not self.sealed:
+            self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
         self.open_sources(trackers, ())
         known = set(self._peers)
         self._peers += [peer for peer in peers if peer not in known and allows_host(self._network, peer[0])]
+
+    def unseal(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
+        """Let a torrent of a session that was sealed be found; see `Session.unseal`."""
+        self.sealed = False
+        self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        # Taken up from a pause it is announced on the LAN, which can be asked for in no other way. Trackers would hear
+        # of the pause, and there are none yet.
+        self._handle.pause()
+        self._handle.resume()
+        self.open_sources(trackers, web_seeds)
+        self.announce()
+
+    def announce(self) -> None:
+        """Tell trackers and the DHT now and not when it is time; as far as the torrent may."""
+        self._handle.force_reannounce()
+        self._handle.force_dht_announce()
 
     def _away(self, dialled: Collection[Peer]) -> list[Peer]:
         """The addresses of those given peers of which no address is connected, as far as they are known."""
@@ -318,7 +339,9 @@ class Torrent:
         self._handle.resume()
 
     def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
-        """Add trackers, and web seeds (only after the gate), as far as the network allows."""
+        """Add trackers, and web seeds (only after the gate), as far as the network allows; none while sealed."""
+        if self.sealed:
+            return
         for url in allowed_trackers(self._network, trackers):
             self._handle.add_tracker({"url": url})
             self._sources[0].append(url)

@@ -9,8 +9,10 @@ import click
 
 from weightshare.units import MIB, format_rate, format_size
 from weightshare_cli import from_hub as hub_options
-from weightshare_cli import options, output, progress, signing
+from weightshare_cli import launching, options, output, progress, signing
+from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
+from weightshare_cli.launching import Launching
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
@@ -60,6 +62,11 @@ if TYPE_CHECKING:
             "",
             "weightshare publish --finish m7b.weightshare.json --seed",
         ),
+        (
+            "for mirrors alone, until you open it on the day",
+            "weightshare publish ./model --name acme/m7b --embargo --allow 192.0.2.7 --seed",
+        ),
+        ("", "weightshare publish --announce acme/m7b"),
     ],
 )
 @click.argument(
@@ -175,6 +182,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
+@launching.options
 @options.network
 @options.port
 @options.dht_nodes
@@ -206,6 +214,7 @@ def command(
     prepare: bool,
     finish: Path | None,
     keep_seeding: bool,
+    launching: Launching,
     network: str,
     port: int | None,
     dht_nodes: tuple[tuple[str, int], ...],
@@ -217,9 +226,12 @@ def command(
     that run code when loaded, links that leave the folder, names that other systems cannot store, and
     safetensors files with a bad header.
     """
+    if launching.opens(settings, trackers, web_seeds):
+        return
     from_hub.check(directory, finish=finish, oms_key=oms_key)
     if from_hub.hub is None:
         _check_call(directory, name, prepare=prepare, finish=finish)
+    embargo = launching.held()
     if sshsig and (prepare or finish is not None):
         raise click.UsageError(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
@@ -260,7 +272,14 @@ def command(
             from weightshare.api.preparing import finish as finish_release
 
             made = finish_release(
-                finish, directory, allow_pickle=allow_pickle, out=out, home=home, observe=observe, **asked
+                finish,
+                directory,
+                allow_pickle=allow_pickle,
+                out=out,
+                home=home,
+                embargo=embargo,
+                observe=observe,
+                **asked,
             )
         elif directory is None or name is None:
             raise AssertionError("checked above")
@@ -296,6 +315,7 @@ def command(
                 waiting=waiting,
                 allow_pickle=allow_pickle,
                 detached=sshsig,
+                embargo=embargo,
                 out=out,
                 home=home,
                 observe=observe,
@@ -306,6 +326,7 @@ def command(
         output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
     else:
         _show(made, settings, keep_seeding=keep_seeding)
+        launching.explain(settings, made, out)
     if keep_seeding:
         from weightshare_cli.serving import serve
 
@@ -348,6 +369,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("OMS", str(made.oms) if made.oms else None),
             hub_options.row(made.hub),
+            ("embargo", describe(made.embargo) if made.embargo else None),
             ("took", output.took(made.seconds) + pace),
         ]
     )
