@@ -38,7 +38,7 @@ from weightshare.version import __version__
 
 CHUNK = 1 << 20
 """Bytes handed on at a time, at most."""
-_SLOW_CHUNK = 64 << 10  # the same while speed is limited, so that it is even
+_FIRST_CHUNK = 64 << 10  # the same while speed is limited, so that it is even; it doubles while it is not
 
 
 @dataclass(slots=True)
@@ -53,6 +53,7 @@ class _Reading:
     pulse: Pulse
     done_at: float = field(default_factory=time.monotonic)
     failures: int = 0
+    chunk: int = _FIRST_CHUNK
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -344,7 +345,7 @@ class RangeSource:
         while skip:
             skip -= self._fill(into, buffer[: min(skip, len(buffer))], reading, lambda view: None)
         while left:
-            left -= self._fill(into, buffer[: min(left, len(buffer))], reading, reading.hand_on)
+            left -= self._fill(into, buffer[: min(left, reading.chunk)], reading, reading.hand_on)
 
     def _fill(
         self,
@@ -365,17 +366,18 @@ class RangeSource:
             if filled and not reading.stop.is_set():
                 began = time.monotonic()
                 take(view[:filled])
-                if self._throttle is not None:
-                    reading.stop.wait(self._throttle(filled))
+                wait = self._throttle(filled) if self._throttle is not None else 0.0
+                reading.chunk = _FIRST_CHUNK if wait else min(CHUNK, 2 * reading.chunk)
+                if wait:
+                    reading.stop.wait(wait)
                 reading.pulse.pause(time.monotonic() - began)
         return filled
 
     def _buffer(self) -> memoryview:
         """This thread's own buffer."""
-        size = CHUNK if self._throttle is None else _SLOW_CHUNK
         held: memoryview | None = getattr(self._buffers, "view", None)
         if held is None:
-            held = self._buffers.view = memoryview(bytearray(size))
+            held = self._buffers.view = memoryview(bytearray(CHUNK))
         return held
 
 
