@@ -105,7 +105,7 @@ class Pace:
         if asked is not None:
             return asked + self._random.uniform(0, min(1.0, 0.1 * asked))
         patience = self._patience
-        grown = min(patience.wait, patience.first * 2.0 ** (attempt - 1))
+        grown = min(patience.wait, patience.first * 2.0 ** min(attempt - 1, 30))
         return grown * self._random.uniform(0.5, 1.0)
 
     def hold(self, seconds: float) -> float:

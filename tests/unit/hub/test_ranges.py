@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.hub_server import Habit, HubServer, serve
+from tests.integration.waiting import until
 from weightshare.api.reach import Reach
-from weightshare.errors import SourceAccessError, SourceError
+from weightshare.errors import SourceAccessError, SourceError, SourceStoppedError
 from weightshare.hub.backoff import Patience, Waiting
 from weightshare.hub.ranges import RangeSource
 from weightshare.hub.settings import HubSettings
@@ -199,3 +200,89 @@ def test_bodies_that_always_break_off_half_way_still_end_in_the_bytes(hub: HubSe
     hub.habits.append(Habit(name))
     with source(hub) as ours:
         assert read(ours, LARGE, 0, 1_000_000) == expected(hub, LARGE, 0, 1_000_000)
+
+
+def test_a_source_that_asks_for_a_long_wait_is_left_for_so_long_by_all(hub: HubServer) -> None:
+    hub.habits.append(Habit("429", times=1, value="60", at="store"))
+    with source(hub) as ours:
+        for path in (LARGE, SMALL):
+            with pytest.raises(SourceError, match="asks to wait 6") as caught:
+                read(ours, path, 0, 10)
+            assert not caught.value.fatal
+            assert caught.value.retry_at is not None
+            assert 55 < caught.value.retry_at - time.monotonic() < 62
+        assert len(hub.asked) == 2
+
+
+def test_waits_are_told(hub: HubServer) -> None:
+    hub.habits.append(Habit("500", times=2, at="hub"))
+    told: list[Waiting] = []
+    with source(hub, waiting=told.append) as ours:
+        read(ours, LARGE, 0, 10)
+    assert [(wait.source, wait.reason) for wait in told] == [("hub", "the answer was 500, said 500")] * 2
+    assert all(0 < wait.seconds < 0.1 for wait in told)
+
+
+@pytest.mark.parametrize("habit", ["silent", "mute", "503"])
+def test_a_stop_ends_it_at_once(hub: HubServer, habit: str) -> None:
+    hub.habits.append(Habit(habit, value="5"))
+    stop = threading.Event()
+    patient = Patience(stall=20)
+    with source(hub, patience=patient) as ours, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read, ours, LARGE, 0, 1000, stop)
+        until(lambda: hub.count("store") == 1, "the request", within=5)
+        began = time.monotonic()
+        stop.set()
+        with pytest.raises(SourceStoppedError):
+            reading.result(5)
+    assert time.monotonic() - began < 1
+
+
+def test_a_limit_on_speed_is_kept_and_is_not_the_sources_fault(hub: HubServer) -> None:
+    pauses: list[int] = []
+
+    def throttle(count: int) -> float:
+        pauses.append(count)
+        return 0.25  # longer than a stall
+
+    with source(hub, throttle=throttle) as ours:
+        assert read(ours, LARGE, 0, 150_000) == expected(hub, LARGE, 0, 150_000)
+    assert sum(pauses) == 150_000
+    assert hub.count("store") == 1
+
+
+def test_an_error_of_whoever_takes_the_bytes_is_theirs(hub: HubServer) -> None:
+    def take(_view: memoryview) -> None:
+        raise OSError("disk full")
+
+    with source(hub) as ours:
+        with pytest.raises(OSError, match="disk full"):
+            ours.read(LARGE, 0, 10, take=take, stop=threading.Event())
+        assert hub.count("store") == 1
+        assert read(ours, LARGE, 0, 10) == expected(hub, LARGE, 0, 10)
+
+
+def test_a_missing_file_says_so_and_others_are_still_given(hub: HubServer) -> None:
+    with source(hub) as ours:
+        with pytest.raises(SourceError, match="does not have this file") as caught:
+            read(ours, "weightshare.json", 0, 10)
+        assert caught.value.lacks
+        with pytest.raises(SourceError, match="the file there") as caught:
+            read(ours, SMALL, 4_000, 2_000)
+        assert caught.value.lacks
+        assert read(ours, SMALL, 4_000, 1_000) == expected(hub, SMALL, 4_000, 1_000)
+
+
+def test_a_server_that_is_gone_is_an_error_with_a_time(folder: Path) -> None:
+    with serve(folder, "org/model") as hub, source(hub) as ours:
+        read(ours, SMALL, 0, 10)
+    with pytest.raises(SourceError, match="refused") as caught:
+        read(ours, SMALL, 0, 10)
+    assert not caught.value.fatal
+    assert caught.value.retry_at is not None
+
+
+def test_offline_no_source_is_made() -> None:
+    settings = HubSettings(endpoint="http://127.0.0.1:1", cache=Path("none"), offline=True)
+    with pytest.raises(SourceError, match="HF_HUB_OFFLINE"):
+        hub_source(settings, "org/model", "main", reach=local)
