@@ -129,9 +129,7 @@ class Gate:
             stack.callback(lambda: session.remove(transfer.torrent))
             by_http = self._wish.network if self._wish.sources.hub else None
             try:
-                info, envelope = before_the_gate(
-                    transfer, self._target, scratch, self._wish.peers, by_http
-                )
+                info, envelope = before_the_gate(transfer, self._target, scratch, self._wish.peers, by_http)
             except NetworkError as error:
                 error.hint = " ".join([*(f"{note.rstrip('.')}." for note in self._target.notes), error.hint])
                 raise
