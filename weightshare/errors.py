@@ -170,6 +170,10 @@ class CorruptError(IntegrityError):
     """A file's bytes are not those that were signed. Facts: `path`, `pieces`, `expected`, `found`."""
 
 
+class HubMismatchError(IntegrityError):
+    """Files of a snapshot are not those that the Hub has at its commit. Facts: `paths`, `repo`, `revision`."""
+
+
 # ---- 5: network
 
 
@@ -189,6 +193,10 @@ class MetadataTimeoutError(NetworkError):
 
 class StalledError(NetworkError):
     """A transfer that made no progress for the time allowed. Facts: `waited`, `done`, `total`."""
+
+
+class ManifestNotFoundError(NetworkError):
+    """The signed manifest is nowhere to be had, and nothing is fetched without it."""
 
 
 class ListenError(NetworkError):
@@ -225,6 +233,10 @@ class SourceAccessError(SourceError):
 
 class SourceStoppedError(SourceError):
     """Reading from the Hub or a mirror ended because it was told to."""
+
+
+class HubUnreachableError(DownloadError):
+    """The Hub did not answer, or only that it cannot: nothing is known of what was asked. Facts: `url`."""
 
 
 # ---- 6: store and disk

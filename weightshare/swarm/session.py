@@ -101,6 +101,11 @@ class Session:
         if changed:
             self._session.apply_settings(cast("Any", changed))
 
+    def share_down(self, others: int) -> None:
+        """Leave so much of the cap on what comes in to what comes past the engine; bytes a second."""
+        self._capping.others = others
+        self.limit(self.limits)
+
     def attend(self, chore: Callable[[], None]) -> None:
         """Have this called whenever `events` is asked for, so several times a second while anything goes on."""
         self._chores.append(chore)
