@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from weightshare.api.direct import Direct, can
 from weightshare.api.following import Underway
 from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.launching.embargo import keep_embargo
@@ -222,7 +223,10 @@ class FetchJob:
                 ordering.begin(plan.spans, plan.staging / passed.info.name, placed, plan.names)
                 self._follow(ordering, passed, pieces.layers, record)
             came = Came()
-            if plan.spans:
+            straight = servers is not None and not self._wish.sources.swarm and can(plan.spans, pieces.layers)
+            if straight and servers is not None:
+                came = self._straight(session, passed, plan, landing, pieces, ordering, partial, servers)
+            elif plan.spans:
                 bringer = Bringer(session, self.target, self._wish, self.machine, self._observe)
                 came = bringer.bring(
                     passed,
@@ -256,6 +260,31 @@ class FetchJob:
             )
             receipts |= copies.receipts
             return self._finish(record, passed, plan, landing, receipts, came, began, names, held)
+
+    def _straight(
+        self,
+        session: Session,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        pieces: PieceReuse,
+        ordering: Ordering | None,
+        partial: PartialFetch | None,
+        servers: Pool,
+    ) -> Came:
+        """Bring the planned files from servers, without an engine."""
+        staging = plan.staging / passed.info.name
+        direct = Direct(
+            session, passed.info, pieces.layers, servers, landing, staging, self.machine, self._observe
+        )
+        try:
+            phases = partial.phases(landing) if partial is not None else (None,)
+            direct.bring(plan.spans, phases, ordering)
+        except BaseException:
+            servers.close()
+            landing.seal()
+            raise
+        return Came(0, dict(direct.taken))
 
     def _servers(self, passed: Passed, stack: ExitStack) -> Pool | None:
         """What may be asked beside the swarm, if anything may."""
