@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weightshare.api.results.fetching import (
     Fetched,
+    InHubCache,
     Preview,
     PreviewedFile,
     RangeReady,
@@ -24,6 +25,7 @@ __all__ = [
     "Fetched",
     "FileVerdict",
     "GivenRelease",
+    "InHubCache",
     "Inspected",
     "InspectedFile",
     "InspectedTensor",
