@@ -170,6 +170,10 @@ class CorruptError(IntegrityError):
     """A file's bytes are not those that were signed. Facts: `path`, `pieces`, `expected`, `found`."""
 
 
+class HubMismatchError(IntegrityError):
+    """Files of a snapshot are not those that the Hub has at its commit. Facts: `paths`, `repo`, `revision`."""
+
+
 # ---- 5: network
 
 
@@ -197,6 +201,10 @@ class ListenError(NetworkError):
 
 class DownloadError(NetworkError):
     """A `.torrent` or manifest URL did not answer with what was asked. Facts: `url`."""
+
+
+class HubUnreachableError(DownloadError):
+    """The Hub did not answer, or only that it cannot: nothing is known of what was asked. Facts: `url`."""
 
 
 # ---- 6: store and disk

@@ -147,7 +147,9 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
     """What tells whether a path matches one pattern; in time linear in the path, whoever wrote the pattern."""
     if "/" not in pattern:
         return partial(_last_part, _part(pattern))
-    parts = [None if part == "**" else _part(part) for part in pattern.removeprefix("/").split("/")]
+    names = pattern.removeprefix("/").split("/")
+    names = [name for name, after in zip(names, [*names[1:], ""], strict=True) if not name == after == "**"]
+    parts = [None if name == "**" else _part(name) for name in names]
     return partial(_all_parts, parts)
 
 
@@ -171,12 +173,7 @@ def _all_parts(parts: list[re.Pattern[str] | None], path: str) -> bool:
 
 
 def _over_stars(parts: list[re.Pattern[str] | None], reached: set[int]) -> set[int]:
-    ahead = set(reached)
-    for at in sorted(reached):
-        while at < len(parts) and parts[at] is None:
-            at += 1
-            ahead.add(at)
-    return ahead
+    return reached | {at + 1 for at in reached if at < len(parts) and parts[at] is None}
 
 
 def _part(pattern: str) -> re.Pattern[str]:

@@ -17,7 +17,7 @@ from weightshare.api.results.fetching import (
 from weightshare.api.results.inspecting import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
 from weightshare.api.results.limits import GivenRelease, LimitsShown, limits_json
-from weightshare.api.results.publishing import Prepared, Published, Tally
+from weightshare.api.results.publishing import HubStanding, Prepared, Published, Tally
 from weightshare.api.results.running import Ran
 from weightshare.api.results.verifying import FileVerdict, MirrorVouch, OmsFacts, Verified
 
@@ -25,6 +25,7 @@ __all__ = [
     "Fetched",
     "FileVerdict",
     "GivenRelease",
+    "HubStanding",
     "InHubCache",
     "Inspected",
     "InspectedFile",
