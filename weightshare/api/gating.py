@@ -9,10 +9,11 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand, Heard
 from weightshare.api.following import Follower
 from weightshare.api.manifest_places import manifest_of
@@ -58,6 +59,7 @@ class Wish:
     select: Selection | None = None
     sources: Sources = EVERYBODY
     network: Network = Network.PUBLIC
+    hub_cache: HubCache = field(default_factory=HubCache)
 
     @property
     def watched(self) -> bool:

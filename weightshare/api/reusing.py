@@ -16,6 +16,7 @@ from weightshare.api.offering import links_of
 from weightshare.content.bringing import Way, bring
 from weightshare.content.found_roots import Memory
 from weightshare.content.hashing import hash_files
+from weightshare.content.naming import GiveName, rename
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.errors import CheckpointError
@@ -86,6 +87,7 @@ def reuse(
     *,
     own: Mapping[str, Receipt],
     observe: Observer,
+    give: GiveName = rename,
 ) -> Reused:
     """Take what is here already into `record.path`. What cannot be taken is left to the swarm.
 
@@ -97,6 +99,7 @@ def reuse(
         staging: a folder on the destination's file system.
         own: of files of this release that are in place.
         observe: told how the proof goes.
+        give: how a file gets its name.
     """
     sources = sources_of(spans, record, store, own)
     wanted = [(span, sources[span.file.path]) for span in spans if span.file.path in sources]
@@ -104,7 +107,7 @@ def reuse(
         return Reused()
     brought = [one for span, source in wanted if (one := _bring(span, source, record, store, staging))]
     try:
-        return _prove(brought, piece_length, record, store, observe)
+        return _prove(brought, piece_length, record, store, observe, give)
     finally:
         for one in brought:
             one.staged.unlink(missing_ok=True)
@@ -164,10 +167,9 @@ def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[s
 
 def _bring(span: Span, source: Source, record: Record, store: Store, staging: Path) -> _Brought | None:
     staged = staging / f"reused-{span.position}"
-    models = store.home.models
-    # A hard link is made only inside our own folder, where no user is told to edit anything: a file of another program
-    # would change with ours, and ours with it.
-    may_link = models in record.path.parents and models in source.place.parents
+    # A hard link is made only where no user is told to edit anything: a file of another program would change with ours,
+    # and ours with it.
+    may_link = source.record is not None and store.shares(record) and store.shares(source.record)
     with suppress(OSError):
         staging.mkdir(parents=True, exist_ok=True)
         staged.unlink(missing_ok=True)
@@ -178,7 +180,12 @@ def _bring(span: Span, source: Source, record: Record, store: Store, staging: Pa
 
 
 def _prove(
-    brought: Sequence[_Brought], piece_length: int, record: Record, store: Store, observe: Observer
+    brought: Sequence[_Brought],
+    piece_length: int,
+    record: Record,
+    store: Store,
+    observe: Observer,
+    give: GiveName,
 ) -> Reused:
     reused = Reused()
     try:
@@ -196,7 +203,7 @@ def _prove(
         if one.way is not Way.LINK:
             one.staged.chmod(_FILE_MODE)
             sync_file(one.staged)
-        one.staged.replace(target)
+        give(one.span.file, one.staged, target)
         sync_folder(target.parent)
         reused.receipts[path] = Receipt.of(target, root)
         reused.layers[path] = found.piece_layer
