@@ -67,7 +67,7 @@ class Machine:
 
     def state(self) -> dict[str, tuple[int, ...]]:
         """What is there, and whether it was written to."""
-        found = {}
+        found: dict[str, tuple[int, ...]] = {}
         for path in self.others:
             if path != self.home / "weightshare" and path != self.home:
                 status = path.lstat()
@@ -174,8 +174,8 @@ def test_neither_what_changed_nor_a_forged_memory_is_believed(published: Publish
 def test_a_release_found_whole_is_served_verified_and_forgotten_in_place(
     published: Published, machine: Machine, tmp_path: Path
 ) -> None:
-    for folder in ("ollama/blobs", "hf/hub/models--acme--m7b/blobs"):
-        (machine.root / folder).chmod(0o555)
+    for kept in ("ollama/blobs", "hf/hub/models--acme--m7b/blobs"):
+        (machine.root / kept).chmod(0o555)
     before = machine.state()
     added = machine.scan("--release", torrent(published), *published.trust, "--add")
     folder = Path(added["releases"][0]["added"])
