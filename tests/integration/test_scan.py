@@ -147,6 +147,14 @@ def test_a_fetch_takes_what_was_found_and_asks_nobody_for_it(published: Publishe
     assert machine.state() == before, "taken by reflink or copy, never by a hard link"
 
 
+def test_a_fetch_may_look_first(published: Published, machine: Machine) -> None:
+    with seeding(published.home) as seeder:
+        words = (published.magnet, *published.trust, "--scan", "--peer", seeder.peer)
+        took = run(machine.home, "fetch", *words, more=machine.more)
+    assert took["received"] == {"swarm": 0, "hub": 0, "reused": published.size}
+    assert_whole(Path(took["path"]), published)
+
+
 def test_neither_what_changed_nor_a_forged_memory_is_believed(published: Published, machine: Machine) -> None:
     machine.scan("--release", torrent(published), *published.trust)
     spoilt, wrong = bytearray(BIG), bytearray(SMALL)

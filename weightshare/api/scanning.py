@@ -19,6 +19,7 @@ from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError
 from weightshare.hub.settings import HubSettings
 from weightshare.progress import Observer, ignore
+from weightshare.trust.gate import VerifiedManifest
 
 
 def scan(
@@ -89,6 +90,34 @@ def scan(
         warnings=(*notes, *looked.all_notes(), *rooted.notes),
         seconds=time.monotonic() - began,
     )
+
+
+def scan_for(
+    verified: VerifiedManifest,
+    folders: Sequence[Path] = (),
+    *,
+    home: Home | None = None,
+    env: Mapping[str, str] | None = None,
+    observe: Observer = ignore,
+) -> None:
+    """Look for the files of one release and remember what was found; as `on_passed` of a fetch, before it is planned.
+
+    Args:
+        verified: the release.
+        folders: where to look, as for `scan`.
+        home: where it is remembered.
+        env: the environment that says where programs keep their models; None for this process's.
+        observe: told how hashing goes.
+
+    Raises:
+        DiskError: a folder that is named is not there, or the memory cannot be written.
+    """
+    home = home or Home.default()
+    places = _places(folders, os.environ if env is None else env)
+    sizes = {entry.size for entry in verified.manifest.files if entry.size}
+    looked = look([place.path for place in places], sizes, leave_out=[home.path])
+    memory = Memory(home.findings)
+    root_of_each(looked.candidates, memory.load(), observe, learn=memory.learn)
 
 
 class _Forgetful(Trustee):
