@@ -111,6 +111,7 @@ def test_files_of_three_programs_are_found_and_hashed_once(published: Published,
     words = ("--release", torrent(published), *published.trust)
     tried = machine.scan("--dry-run", *words)
     assert tried["hashed"] == {"files": 0, "bytes": 0}
+    assert tried["to_hash"]["files"] == 5
     assert len(of_release(tried)["model-1.safetensors"]) == 2, "by its size it could be either"
     assert not (machine.home / "weightshare").exists()
     found = machine.scan(*words)

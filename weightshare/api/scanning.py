@@ -12,7 +12,7 @@ from weightshare.api.known_releases import Known, release_named, releases_here
 from weightshare.api.results import Scanned, ScannedFile, ScannedPlace, ScannedRelease
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.finding import Looked, look
-from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_each
+from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_each, sort_out
 from weightshare.content.known_places import Place, known_places
 from weightshare.content.receipts import Receipt
 from weightshare.content.store import Home, Store
@@ -44,7 +44,7 @@ def scan(
         releases: what to look for beside the releases of the store: `.torrent` files, manifests, folders.
         trust: fingerprints to pin if a publisher is unknown.
         add: record releases of which every file was found, so that they are served from where they lie.
-        dry_run: hash, remember and record nothing; a file counts as found by its size.
+        dry_run: hash, remember and record nothing; a file whose root is not remembered counts as found by its size.
         env: the environment that says where programs keep their models; None for this process's.
         observe: told how hashing goes.
 
@@ -64,11 +64,14 @@ def scan(
     sizes = {entry.size for each in known for entry in each.verified.manifest.files if entry.size}
     looked = look([place.path for place in places], sizes, leave_out=[home.path])
     memory = Memory(home.findings)
-    rooted = Rooted({})
-    if not dry_run:
+    to_hash: list[Path] = []
+    if dry_run:
+        receipts, to_hash = sort_out(looked.candidates, memory.load())
+        rooted = Rooted(receipts)
+    else:
         rooted = root_of_each(looked.candidates, memory.load(), observe, learn=memory.learn)
         memory.learn(rooted.receipts)
-    found = _Found(looked, rooted, dry_run)
+    found = _Found(looked, rooted, to_hash)
     results = []
     for each in known:
         files = found.files_of(each)
@@ -86,6 +89,8 @@ def scan(
         candidates=len(looked.candidates),
         hashed=rooted.hashed,
         hashed_bytes=rooted.bytes,
+        to_hash=len(to_hash),
+        to_hash_bytes=sum(looked.candidates[path].st_size for path in to_hash),
         dry_run=dry_run,
         warnings=(*notes, *looked.all_notes(), *rooted.notes),
         seconds=time.monotonic() - began,
@@ -160,28 +165,21 @@ def _known(releases: Sequence[str], store: Store, trustee: Trustee, notes: list[
 
 
 class _Found:
-    """Where each known file is: by its root, or in a dry run by its size."""
+    """Where each known file is: by its root, or if that is not known yet by its size."""
 
-    def __init__(self, looked: Looked, rooted: Rooted, dry_run: bool) -> None:
+    def __init__(self, looked: Looked, rooted: Rooted, unknown: Sequence[Path]) -> None:
         self._roots = by_root(rooted.receipts)
         self._sizes: dict[int, list[Path]] = {}
-        if dry_run:
-            for path, status in looked.candidates.items():
-                self._sizes.setdefault(status.st_size, []).append(path)
+        for path in unknown:
+            self._sizes.setdefault(looked.candidates[path].st_size, []).append(path)
 
     def files_of(self, known: Known) -> tuple[ScannedFile, ...]:
         """The files of a release."""
-        return tuple(
-            ScannedFile(
-                entry.path,
-                entry.size,
-                tuple(
-                    self._sizes.get(entry.size, ())
-                    or (self._roots.get(entry.pieces_root.hex(), ()) if entry.pieces_root else ())
-                ),
-            )
-            for entry in known.verified.manifest.files
-        )
+        files = []
+        for entry in known.verified.manifest.files:
+            surely = self._roots.get(entry.pieces_root.hex(), ()) if entry.pieces_root else ()
+            files.append(ScannedFile(entry.path, entry.size, (*surely, *self._sizes.get(entry.size, ()))))
+        return tuple(files)
 
 
 def _result(

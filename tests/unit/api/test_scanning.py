@@ -95,6 +95,20 @@ def test_a_release_may_be_named_by_either_of_its_files(
     assert found.publisher_name == "acme"
 
 
+def test_a_dry_run_counts_what_is_not_known_yet(home: Home, models: Path, tmp_path: Path) -> None:
+    source = str(posted(tmp_path / "post", release()))
+    sizes = [len(data) for data in FILES.values() if data]
+    tried = scan([models], home=home, releases=[source], dry_run=True)
+    assert (tried.to_hash, tried.to_hash_bytes, tried.hashed) == (len(sizes), sum(sizes), 0)
+    scan([models], home=home, releases=[source])
+    model = models / f"blob-{list(FILES).index('model.safetensors')}"
+    model.write_bytes(bytes(model.stat().st_size))
+    again = scan([models], home=home, releases=[source], dry_run=True)
+    assert (again.to_hash, again.to_hash_bytes) == (1, model.stat().st_size)
+    assert again.releases[0].whole, "by its size it could still be"
+    assert not scan([models], home=home, releases=[source]).releases[0].whole
+
+
 def test_a_manifest_alone_is_enough_and_gives_the_same_torrent(
     home: Home, models: Path, tmp_path: Path
 ) -> None:
