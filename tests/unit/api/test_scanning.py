@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from weightshare.api.found_in_place import add
 from weightshare.api.known_releases import Known
 from weightshare.api.library import rm
 from weightshare.api.offering import locate, offer
+from weightshare.api.reusing import sources_of
 from weightshare.api.scanning import scan
 from weightshare.api.trusting import Trustee
 from weightshare.content.receipts import Receipt
@@ -28,6 +30,7 @@ from weightshare.errors import (
 )
 from weightshare.manifest.metainfo import build_torrent, parse_info
 from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import ignore
 from weightshare.trust import gate, publishers
 
@@ -137,6 +140,24 @@ def test_a_fetch_that_was_begun_is_known_and_may_be_finished_here(home: Home, mo
     rm("acme/m7b", home=home)
     assert not record.path.exists()
     assert len(Store(home).records()) == 1, "the one that was begun"
+
+
+def test_what_was_recorded_is_reused_by_another_release_from_where_it_lies(home: Home, models: Path) -> None:
+    begun(home, release(), models)
+    scan([models], home=home, add=True)
+    home.findings.unlink()  # the links alone must do
+    other = release(
+        files={"renamed.safetensors": FILES["model.safetensors"], "new.txt": b"new"}, model="acme/next"
+    )
+    record = begun(home, other, models)
+    spans = [span for span in PieceMap(parse_info(other.raw_info())).spans if span.file.path != MANIFEST_NAME]
+    found = sources_of(spans, record, Store(home), {})
+    blob = models / f"blob-{list(FILES).index('model.safetensors')}"
+    assert {path: (one.place, one.holds()) for path, one in found.items()} == {
+        "renamed.safetensors": (blob, True)
+    }
+    os.utime(blob)
+    assert not any(one.holds() for one in sources_of(spans, record, Store(home), {}).values())
 
 
 @pytest.mark.parametrize(
