@@ -14,10 +14,11 @@ from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.finding import Looked, look
 from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_each, sort_out
 from weightshare.content.known_places import Place, known_places
-from weightshare.content.receipts import Receipt
+from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.store import Home, Store
 from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError
 from weightshare.hub.settings import HubSettings
+from weightshare.manifest.model import FileEntry
 from weightshare.progress import Observer, ignore
 from weightshare.trust.gate import VerifiedManifest
 
@@ -66,18 +67,21 @@ def scan(
     memory = Memory(home.findings)
     to_hash: list[Path] = []
     if dry_run:
-        receipts, to_hash = sort_out(looked.candidates, memory.load())
-        rooted = Rooted(receipts)
+        known_now, to_hash = sort_out(looked.candidates, memory.load())
+        rooted = Rooted(known_now)
     else:
         rooted = root_of_each(looked.candidates, memory.load(), observe, learn=memory.learn)
         memory.learn(rooted.receipts)
-    found = _Found(looked, rooted, to_hash)
+    # What earlier scans found elsewhere is here as well.
+    receipts = {**memory.holding(), **rooted.receipts}
+    own = _own_files(store)
+    found = _Found(looked, receipts, to_hash, own)
     results = []
     for each in known:
         files = found.files_of(each)
         result = _result(each, files)
         if add and not dry_run and result.whole and result.store is None:
-            result = _added(store, each, files, rooted.receipts, observe)
+            result = _added(store, each, files, {**own, **receipts}, observe)
         results.append(result)
     return Scanned(
         places=tuple(
@@ -164,22 +168,47 @@ def _known(releases: Sequence[str], store: Store, trustee: Trustee, notes: list[
     return list(by_envelope.values())
 
 
+def _own_files(store: Store) -> dict[Path, Receipt]:
+    """Files of the store that nobody touched since they were proven: they may be what others' files lack."""
+    own: dict[Path, Receipt] = {}
+    for record in store.records():
+        for path, receipt in load_receipts(store.folder(record) / "receipts.json").items():
+            place = record.path / path
+            if not place.is_symlink() and receipt.still_holds(place):
+                own[place] = receipt
+    return own
+
+
 class _Found:
     """Where each known file is: by its root, or if that is not known yet by its size."""
 
-    def __init__(self, looked: Looked, rooted: Rooted, unknown: Sequence[Path]) -> None:
-        self._roots = by_root(rooted.receipts)
+    def __init__(
+        self,
+        looked: Looked,
+        receipts: Mapping[Path, Receipt],
+        unknown: Sequence[Path],
+        own: Mapping[Path, Receipt],
+    ) -> None:
+        self._roots = by_root(receipts)
+        self._own = by_root(own)
         self._sizes: dict[int, list[Path]] = {}
         for path in unknown:
             self._sizes.setdefault(looked.candidates[path].st_size, []).append(path)
 
     def files_of(self, known: Known) -> tuple[ScannedFile, ...]:
-        """The files of a release."""
-        files = []
-        for entry in known.verified.manifest.files:
-            surely = self._roots.get(entry.pieces_root.hex(), ()) if entry.pieces_root else ()
-            files.append(ScannedFile(entry.path, entry.size, (*surely, *self._sizes.get(entry.size, ()))))
-        return tuple(files)
+        """The files of a release; if others have some of them, the store's own files make up for the rest."""
+        files = tuple(self._file(entry, self._roots) for entry in known.verified.manifest.files)
+        if known.place is not None or not any(file.places for file in files):
+            return files
+        entries = known.verified.manifest.files
+        return tuple(
+            file if file.places else self._file(entry, self._own)
+            for entry, file in zip(entries, files, strict=True)
+        )
+
+    def _file(self, entry: FileEntry, roots: Mapping[str, Sequence[Path]]) -> ScannedFile:
+        surely = roots.get(entry.pieces_root.hex(), ()) if entry.pieces_root else ()
+        return ScannedFile(entry.path, entry.size, (*surely, *self._sizes.get(entry.size, ())))
 
 
 def _result(

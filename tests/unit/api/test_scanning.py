@@ -18,7 +18,7 @@ from weightshare.api.offering import locate, offer
 from weightshare.api.reusing import sources_of
 from weightshare.api.scanning import scan
 from weightshare.api.trusting import Trustee
-from weightshare.content.receipts import Receipt
+from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import (
     CorruptError,
@@ -158,6 +158,31 @@ def test_what_was_recorded_is_reused_by_another_release_from_where_it_lies(home:
     }
     os.utime(blob)
     assert not any(one.holds() for one in sources_of(spans, record, Store(home), {}).values())
+
+
+def test_what_others_lack_may_come_from_an_earlier_scan_or_a_fetch_in_part(
+    home: Home, models: Path, tmp_path: Path
+) -> None:
+    made = release()
+    store, record = Store(home), begun(home, made, models)
+    notes, config = (models / f"blob-{list(FILES).index(path)}" for path in ("sub/notes.md", "config.json"))
+    fetched = place(record.path, {"sub/notes.md": FILES["sub/notes.md"]})
+    roots = {entry.path: entry.pieces_root for entry in made.manifest.files}
+    receipt = Receipt.of(fetched / "sub/notes.md", roots["sub/notes.md"])
+    save_receipts(store.folder(record) / "receipts.json", {"sub/notes.md": receipt})
+    notes.unlink()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    config.rename(elsewhere / "config")
+    assert scan([elsewhere], home=home, add=True).releases[0].added is None
+    [found] = scan([models], home=home, add=True).releases
+    assert {file.path: file.places for file in found.files if file.size} == {
+        "config.json": (elsewhere / "config",),
+        "model.safetensors": (models / f"blob-{list(FILES).index('model.safetensors')}",),
+        "sub/notes.md": (fetched / "sub/notes.md",),
+    }
+    assert found.added is not None
+    assert store.find("acme/m7b").path == found.added
 
 
 @pytest.mark.parametrize(
