@@ -24,6 +24,7 @@ from weightshare.errors import (
     CorruptError,
     DiskError,
     ReleaseNotFoundError,
+    TreeMismatchError,
     UnknownPublisherError,
     UnsignedError,
     UsageError,
@@ -201,6 +202,24 @@ def test_what_names_no_release_is_refused(
     named = source if ":" in source else str(tmp_path / source)
     with pytest.raises(error):
         scan([models], home=home, releases=[named])
+
+
+def test_a_torrent_that_is_not_the_manifest_s_is_refused(home: Home, models: Path, tmp_path: Path) -> None:
+    made = release()
+    other = {**made.files, "model.safetensors": b"something else", MANIFEST_NAME: made.envelope}
+    info = made.raw_info({"model.safetensors": b"something else"})
+    source = posted(tmp_path / "post", made).with_name("m7b.torrent")
+    source.write_bytes(build_torrent(info, hashed_all(other, PIECE)))
+    for name in ("m7b.torrent", "m7b.weightshare.json"):
+        with pytest.raises(TreeMismatchError):
+            scan([models], home=home, releases=[str(source.with_name(name))])
+
+
+def test_our_own_folders_are_not_looked_in(home: Home, models: Path, tmp_path: Path) -> None:
+    source = str(posted(tmp_path / "post", release()))
+    models.rename(home.path / "models")
+    found = scan([tmp_path], home=home, releases=[source])
+    assert found.candidates == 0
 
 
 def test_without_a_known_release_there_is_nothing_to_do(home: Home, models: Path) -> None:
