@@ -145,9 +145,13 @@ def seed(
                 record, found = offer(store, located, observe)
             except (RevokedError, RetiredKeyError, CorruptError) as error:
                 # Other programs change and delete their own files: that is no reason to serve nothing.
-                ours = located is not None and home.found not in located.folder.parents
+                theirs = located is not None and home.found in located.folder.parents
                 left_out.append(error)
-                if ours or releases or len(left_out) == len(names):
+                if (
+                    (isinstance(error, CorruptError) and not theirs)
+                    or releases
+                    or len(left_out) == len(names)
+                ):
                     raise
                 on_left_out(error)
                 continue

@@ -13,7 +13,7 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import landing_places, options, output, progress, serving, sourcing
+from weightshare_cli import landing_places, looking, options, output, progress, serving, sourcing
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
@@ -128,6 +128,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Only say what would be fetched, and what is here already.",
 )
+@looking.option
 @click.option(
     "--seed-for",
     cls=options.Option,
@@ -180,6 +181,7 @@ def command(
     force: bool,
     landing: LandingPlace,
     dry_run: bool,
+    scan: bool,
     seed_for: float,
     order: str,
     running: bool,
@@ -217,6 +219,7 @@ def command(
     from weightshare.api import fetching
 
     settings = ctx.ensure_object(Settings)
+    looking.check(scan, running=running, dry_run=dry_run)
     if not running:
         _only_with_run(ctx, prompt)
     elif dry_run or seed_for or include or exclude:
@@ -318,6 +321,8 @@ def command(
 
         if not (settings.quiet or include or exclude or tensors):
             how["on_passed"] = passed  # whoever takes a part has something else in mind than to run it
+        if scan:
+            how["on_passed"] = looking.first(settings, observe, how.get("on_passed"))
         fetched = fetching.fetch(
             source,
             directory,
