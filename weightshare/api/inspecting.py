@@ -14,6 +14,7 @@ from pathlib import Path
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.describing import described_here, described_there
 from weightshare.api.forecasting import forecast
+from weightshare.api.launching.embargo import sealing_of
 from weightshare.api.offering import links_of, locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.sources import is_file, resolve
@@ -81,7 +82,12 @@ def inspect(
         return _inspected(examined, local.hashes, tensors, says, warnings)
     target = resolve(text, Network(network))
     with (
-        Session(network=Network(network), port=port, dht_nodes=dht_nodes) as session,
+        Session(
+            network=Network(network),
+            port=port,
+            dht_nodes=dht_nodes,
+            sealed=sealing_of(home, target.magnet, peers),
+        ) as session,
         home.scratch() as scratch,
     ):
         transfer = begin(

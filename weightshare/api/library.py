@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
+from weightshare.api.found_in_place import clear
 from weightshare.api.results import ListedRelease, Removed
+from weightshare.content.embargoes import embargo_of
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import STAGING, Home, Record, Store
 from weightshare.errors import DiskError, StoreLockedError
@@ -34,6 +37,7 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
                 seeding=_is_locked(store, record),
                 kind=record.kind,
                 info_hash_v2=record.info_hash_v2,
+                embargo=embargo_of(store, record.info_hash_v2, time.time()),
             )
         )
     return tuple(listed)
@@ -57,6 +61,9 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
         paths = _paths(store, record)
         if record.kind == "published":
             kept = len(paths)
+            if home.found in record.path.parents:  # links to other programs' files; the links are ours
+                clear(record, paths)
+                _prune(record.path, paths, home.found)
         else:
             others = {
                 other.path / path

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
+from weightshare.api.launching.embargo import Warden
 from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
 from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
-from weightshare.content.store import Home, Store
+from weightshare.content.embargoes import Embargo, embargo_of
+from weightshare.content.store import Home, Record, Store
 from weightshare.errors import (
     CorruptError,
     ReleaseNotFoundError,
     RetiredKeyError,
     RevokedError,
     StoreLockedError,
+    UsageError,
 )
 from weightshare.limits import Effective, Limits
 from weightshare.progress import Observer, ignore
@@ -44,6 +47,10 @@ def _unwarned(_: str) -> None:
     """Nobody is warned."""
 
 
+def _unopened(_release: str) -> None:
+    """Nobody waits for an embargo to end."""
+
+
 def _unmentioned(error: RevokedError | RetiredKeyError | CorruptError) -> None:
     """Nobody is told."""
 
@@ -67,6 +74,7 @@ def seed(
     on_left_out: Callable[[RevokedError | RetiredKeyError | CorruptError], None] = _unmentioned,
     on_limits: Callable[[Effective, tuple[str, ...]], None] = _unlimited,
     on_warning: Callable[[str], None] = _unwarned,
+    on_opened: Callable[[str], None] = _unopened,
     observe: Observer = ignore,
     stop: threading.Event | None = None,
 ) -> SeedStatus:
@@ -75,6 +83,9 @@ def seed(
     Limits follow `config.toml` and `weightshare limits` while it runs. One that is given here beats the file, and
     `weightshare limits` beats both; None leaves it to the file, 0 is no limit. Over its upload budget it stays in the
     swarm and gives nothing until midnight; a release over its ratio leaves the swarm until the ratio is raised.
+
+    A release under embargo is served to those on its list and nobody is told of it, until the embargo ends, which is
+    noticed while it is served. It is served alone: what others are told of a session they are told of all in it.
 
     Args:
         releases: names, info-hashes or folders; none means everything complete in the store.
@@ -95,7 +106,9 @@ def seed(
             is to be served; one that is named is refused instead. And why one is not served any more: a file of it was
             changed, cut or removed, or cannot be read.
         on_limits: told when limits come to hold, change, or end uploads: what holds, and the releases over their ratio.
-        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
+        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold. And of releases
+            that are left out since they are under embargo.
+        on_opened: told which release's embargo has ended, once everybody can have it.
         observe: told how hashing goes, where a receipt no longer matches.
         stop: ends it.
 
@@ -105,12 +118,13 @@ def seed(
             have changed since.
         RevokedError, RetiredKeyError: the publisher does not stand by a release that was named, or by any.
         ListenError: the port cannot be listened on.
-        UsageError: `config.toml` or the file of live limits says something it cannot.
+        UsageError: `config.toml` or the file of live limits says something it cannot; or one of several releases that
+            were named is under embargo.
     """
     home = home or Home.default()
     store = Store(home)
     trustee = Trustee(home, trust)
-    names = tuple(releases) or _everything(store)
+    names = tuple(releases) or _everything(store, on_warning)
     if not names:
         raise ReleaseNotFoundError(
             "There is nothing to serve.",
@@ -120,25 +134,36 @@ def seed(
     offers: dict[str, Offer] = {}
     watches: dict[str, Watch] = {}
     known: dict[str, str] = {}  # releases by v2 info-hash
+    held: list[tuple[Record, Embargo]] = []
     stopped = stop or threading.Event()
     with ExitStack() as stack:
-        left_out: list[RevokedError | RetiredKeyError] = []
+        left_out: list[RevokedError | RetiredKeyError | CorruptError] = []
         for name in names:
+            located = None
             try:
                 located = locate(store, trustee, name)
-            except (RevokedError, RetiredKeyError) as error:
+                record, found = offer(store, located, observe)
+            except (RevokedError, RetiredKeyError, CorruptError) as error:
+                # Other programs change and delete their own files: that is no reason to serve nothing.
+                ours = located is not None and home.found not in located.folder.parents
                 left_out.append(error)
-                if releases or len(left_out) == len(names):
+                if ours or releases or len(left_out) == len(names):
                     raise
                 on_left_out(error)
                 continue
-            record, found = offer(store, located, observe)
+            embargo = embargo_of(store, record.info_hash_v2, time.time())
+            held += [(record, embargo)] if embargo is not None else []
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
             known[record.info_hash_v2] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
                 watches.setdefault(one.name, Watch(store, located, record))
+        if held and len(names) > 1:
+            raise UsageError(
+                f"{held[0][0].release} is under embargo, and is served alone.",
+                hint=f"Serve it by itself: weightshare seed {held[0][0].release}",
+            )
         call = Limits(max_down, max_up, max_connections, upload_per_day, ratio)
 
         def resting(held: Held) -> tuple[str, ...]:
@@ -154,8 +179,15 @@ def seed(
                 limits=governor.held.limits,
                 dht_nodes=dht_nodes,
                 serving=True,
+                sealed=held[0][1].allow if held else None,
             )
         )
+        for record, embargo in held:
+            who = ", ".join(embargo.allow) or "nobody"
+            on_warning(
+                f"{record.release} is under embargo: only {who} may have it, and nobody is told of it."
+            )
+            Warden(store, record, lambda: on_opened(held[0][0].release)).start(session)
         stack.enter_context(governed(session, governor))
         listening = session.port
         served = tuple(offers)
@@ -228,6 +260,7 @@ def serve_fetched(
     store = Store(home)
     located = locate(store, Trustee(home, ()), fetched.info_hash_v2)
     record, found = offer(store, located, observe)
+    Warden(store, record, lambda: None).start(session)
     watch = Watch(store, located, record)
     lost: list[CorruptError] = []
     names = tuple(one.name for one in found)
@@ -267,7 +300,15 @@ def serve_fetched(
     return status(last)
 
 
-def _everything(store: Store) -> tuple[str, ...]:
-    """One name for each complete release; a release that lies in two places is served from one."""
+def _everything(store: Store, warn: Callable[[str], None]) -> tuple[str, ...]:
+    """One name for each complete release; a release that lies in two places is served from one.
+
+    Those under embargo are left out, unless there is one such and nothing else.
+    """
     found = {record.info_hash_v2: record for record in store.records() if record.complete}
+    held = [known for known in found if embargo_of(store, known, time.time()) is not None]
+    if len(found) > 1:
+        for known in held:
+            name = found.pop(known).release
+            warn(f"{name} is under embargo and is served alone, by `weightshare seed {name}`; not here.")
     return tuple(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from weightshare.api.downloads import download
 from weightshare.errors import (
@@ -39,11 +40,17 @@ class Target:
         magnet: at least the v2 info-hash; trackers, peers and the publisher's fingerprint where they are known.
         torrent: the `.torrent`, where the source was one or the magnet said where to get it; unproven.
         notes: how the link was repaired and what of it is lost; what was tried and did not work.
+        envelope: the signed manifest, where the link or a file beside the source gave one; a claim.
+        origin: the URL that the `.torrent` came from, empty if from none.
+        claimed: whether that URL is a stranger's word.
     """
 
     magnet: Magnet
     torrent: Torrent | None = None
     notes: tuple[str, ...] = ()
+    envelope: bytes | None = None
+    origin: str = ""
+    claimed: bool = False
 
     @property
     def v2_hash(self) -> bytes:
@@ -64,7 +71,7 @@ def resolve(source: str, network: Network) -> Target:
     """
     text = source.strip()
     if text.lower().startswith(_URL):
-        return _from_bytes(download(text, network, limit=MAX_TORRENT), text)
+        return replace(_from_bytes(download(text, network, limit=MAX_TORRENT), text), origin=text)
     if not text.lower().startswith("magnet:") and is_file(text):
         return _from_file(Path(text))
     repaired = repair(text)
@@ -114,18 +121,33 @@ def _from_file(path: Path) -> Target:
         raise UsageError(f"{path} is too large to be a .torrent or a manifest.")
     data = path.read_bytes()
     if data[:1] != b"{":
-        return _from_bytes(data, str(path))
-    beside = [torrent for torrent in sorted(path.parent.glob("*.torrent")) if _is_of(torrent, data)]
+        return replace(_from_bytes(data, str(path)), envelope=_beside(path))
+    beside = [torrent for torrent in sorted(path.parent.glob("*.torrent")) if is_of(torrent, data)]
     if not beside:
         raise UsageError(
             f"{path} says who made the release, but a manifest can't name its own info-hash.",
             hint="Put the .torrent beside it, or fetch by the magnet.",
         )
-    return _from_bytes(beside[0].read_bytes(), str(beside[0]))
+    return replace(_from_bytes(beside[0].read_bytes(), str(beside[0])), envelope=data)
 
 
-def _is_of(torrent: Path, envelope: bytes) -> bool:
-    """Whether a torrent carries just this manifest."""
+def _beside(torrent: Path) -> bytes | None:
+    """The manifest that lies beside a `.torrent`, as `publish --out` puts it there; it may be another one."""
+    for place in (torrent.with_suffix(f".{MANIFEST_NAME}"), torrent.with_name(MANIFEST_NAME)):
+        try:
+            if place.stat().st_size <= MAX_ENVELOPE:
+                return place.read_bytes()
+        except OSError:
+            continue
+    return None
+
+
+def is_of(torrent: Path, envelope: bytes) -> bool:
+    """Whether a `.torrent` carries just this manifest.
+
+    Raises:
+        ManifestError: it is no signed manifest.
+    """
     from weightshare.manifest.merkle import file_root_from_leaves, leaves_of
 
     if len(envelope) > MAX_ENVELOPE:
@@ -157,15 +179,23 @@ def _from_bytes(data: bytes, name: str) -> Target:
 
 
 def _with_sources(target: Target, network: Network) -> Target:
-    """The target with its `.torrent`, if the magnet says where to get one (`xs=`) and it is there."""
+    """The target with its `.torrent` and manifest, if the magnet says where to get them (`xs=`) and they are there."""
     notes = [*target.notes]
     for url in allowed_urls(network, target.magnet.sources):
+        named = urlsplit(url).path.endswith(".json")
+        if target.torrent is not None and (target.envelope is not None or not named):
+            continue  # another place of the same
         try:
-            torrent = parse_torrent(download(url, network, limit=MAX_TORRENT, claimed=True))
+            data = download(url, network, limit=MAX_TORRENT, claimed=True)
+            if data[:1] == b"{":
+                target = replace(target, envelope=target.envelope or data)
+                continue
+            torrent = parse_torrent(data)
         except (DownloadError, MetainfoError) as error:
             notes.append(f"xs: {error.message}")
             continue
-        if torrent.info.v2_hash == target.magnet.v2_hash:
-            return replace(target, torrent=torrent)
-        notes.append(f"xs: {url} is another torrent")
-    return replace(target, notes=tuple(notes))
+        if torrent.info.v2_hash != target.magnet.v2_hash:
+            notes.append(f"xs: {url} is another torrent")
+        elif target.torrent is None:
+            target = replace(target, torrent=torrent, origin=url, claimed=True)
+    return target if target.torrent is not None else replace(target, notes=tuple(notes))

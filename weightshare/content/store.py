@@ -8,6 +8,8 @@
       given.json            what was given, by day and by release
       gate/                 manifests that have not passed the gate; empty otherwise
       models/ORG/MODEL/V/   where `fetch` puts files when no folder is named
+      found/ORG/MODEL/V/    links to files of other programs that are served from where they lie, see `scan`
+      found.json            which files `scan` has hashed
       releases/<id>/        one folder a release and place:
         record.json           what this module reads and writes
         weightshare.json      the signed manifest, as it came
@@ -87,6 +89,16 @@ class Home:
     def models(self) -> Path:
         """Where `fetch` puts files when no folder is named."""
         return self.path / "models"
+
+    @property
+    def found(self) -> Path:
+        """Folders of links to files that other programs keep."""
+        return self.path / "found"
+
+    @property
+    def findings(self) -> Path:
+        """What `scan` remembers of files on this disk."""
+        return self.path / "found.json"
 
     @property
     def releases(self) -> Path:

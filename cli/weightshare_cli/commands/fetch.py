@@ -13,7 +13,7 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import options, output, progress, serving
+from weightshare_cli import options, output, progress, serving, sourcing
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
@@ -146,6 +146,7 @@ if TYPE_CHECKING:
     help="Load it while it comes, then chat on a terminal, or answer --prompt or stdin.",
 )
 @click.option("--prompt", cls=options.Option, metavar="TEXT", help="What --run answers.")
+@sourcing.options
 @answers.options
 @options.require_mirrors
 @options.attestations
@@ -176,6 +177,7 @@ def command(
     order: str,
     running: bool,
     prompt: str | None,
+    sources: str,
     answering: Answering,
     require_mirrors: int,
     attestations: tuple[Path, ...],
@@ -241,6 +243,7 @@ def command(
                     attestations=attestations,
                     require_mirrors=require_mirrors,
                     order=order,
+                    sources=sources,
                     **limits,
                 )
 
@@ -272,6 +275,7 @@ def command(
             "require_mirrors": require_mirrors,
             "order": order,
             "observe": observe,
+            "sources": sources,
         }
         if dry_run:
             preview = fetching.dry_run(source, directory, **how)
@@ -368,15 +372,7 @@ def _show(fetched: Fetched, settings: Settings) -> None:
     output.warn(fetched.warnings)
     if not settings.quiet:
         taken = fetched.received
-        sources = [
-            f"{format_size(size)} {name}"
-            for size, name in (
-                (taken.swarm, "from peers"),
-                (taken.hub, "from the Hub"),
-                (taken.reused, "already here"),
-            )
-            if size
-        ]
+        sources = sourcing.came(fetched)
         moved = taken.swarm + taken.hub
         pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
         output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")

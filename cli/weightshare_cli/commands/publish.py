@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import MIB, format_rate, format_size
-from weightshare_cli import options, output, progress, signing
+from weightshare_cli import from_hub as hub_options
+from weightshare_cli import launching, options, output, progress, signing
+from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
+from weightshare_cli.launching import Launching
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
@@ -44,6 +47,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --oms-key oms.pem",
         ),
         (
+            "from the Hugging Face cache, where it lies",
+            "weightshare publish --hub acme/m7b --seed",
+        ),
+        (
             "as a team: prepare, let the members sign, finish",
             "weightshare publish ./model --name acme/m7b --prepare",
         ),
@@ -55,11 +62,17 @@ if TYPE_CHECKING:
             "",
             "weightshare publish --finish m7b.weightshare.json --seed",
         ),
+        (
+            "for mirrors alone, until you open it on the day",
+            "weightshare publish ./model --name acme/m7b --embargo --allow 192.0.2.7 --seed",
+        ),
+        ("", "weightshare publish --announce acme/m7b"),
     ],
 )
 @click.argument(
     "directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+@hub_options.options
 @click.option("--name", cls=options.Option, metavar="ORG/MODEL", help="What the release is called.")
 @click.option(
     "--version", cls=options.Option, default="1", show_default=True, help="Which release of the model it is."
@@ -169,6 +182,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
+@launching.options
 @options.network
 @options.port
 @options.dht_nodes
@@ -178,6 +192,7 @@ if TYPE_CHECKING:
 def command(
     settings: Settings,
     directory: Path | None,
+    from_hub: hub_options.FromHub,
     name: str | None,
     version: str,
     license: str | None,
@@ -199,6 +214,7 @@ def command(
     prepare: bool,
     finish: Path | None,
     keep_seeding: bool,
+    launching: Launching,
     network: str,
     port: int | None,
     dht_nodes: tuple[tuple[str, int], ...],
@@ -206,10 +222,16 @@ def command(
 ) -> None:
     """Check, hash and sign the checkpoint in DIR, and print its magnet link.
 
-    DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
-    leave the folder, names that other systems cannot store, and safetensors files with a bad header.
+    DIR stays where it is and is served from there; so does the snapshot that --hub names. Refused are files
+    that run code when loaded, links that leave the folder, names that other systems cannot store, and
+    safetensors files with a bad header.
     """
-    _check_call(directory, name, prepare=prepare, finish=finish)
+    if launching.opens(settings, trackers, web_seeds):
+        return
+    from_hub.check(directory, finish=finish, oms_key=oms_key)
+    if from_hub.hub is None:
+        _check_call(directory, name, prepare=prepare, finish=finish)
+    embargo = launching.held()
     if sshsig and (prepare or finish is not None):
         raise click.UsageError(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
@@ -232,6 +254,10 @@ def command(
         "web_seeds": web_seeds,
     }
     home = home_of(settings)
+    snapshot = from_hub.take(settings, click.get_current_context(), asked)
+    origin = None
+    if snapshot is not None:
+        directory, name, asked, origin = snapshot.folder, snapshot.name, snapshot.asked, snapshot.origin
     with progress.reporter(settings) as observe:
 
         def passphrase() -> str:
@@ -246,7 +272,14 @@ def command(
             from weightshare.api.preparing import finish as finish_release
 
             made = finish_release(
-                finish, directory, allow_pickle=allow_pickle, out=out, home=home, observe=observe, **asked
+                finish,
+                directory,
+                allow_pickle=allow_pickle,
+                out=out,
+                home=home,
+                embargo=embargo,
+                observe=observe,
+                **asked,
             )
         elif directory is None or name is None:
             raise AssertionError("checked above")
@@ -264,6 +297,7 @@ def command(
                 out=out,
                 home=home,
                 observe=observe,
+                origin=origin,
                 **asked,
             )
             observe.stop()
@@ -281,15 +315,18 @@ def command(
                 waiting=waiting,
                 allow_pickle=allow_pickle,
                 detached=sshsig,
+                embargo=embargo,
                 out=out,
                 home=home,
                 observe=observe,
+                origin=origin,
                 **asked,
             )
     if settings.json:
         output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
     else:
         _show(made, settings, keep_seeding=keep_seeding)
+        launching.explain(settings, made, out)
     if keep_seeding:
         from weightshare_cli.serving import serve
 
@@ -331,6 +368,8 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("OMS", str(made.oms) if made.oms else None),
+            hub_options.row(made.hub),
+            ("embargo", describe(made.embargo) if made.embargo else None),
             ("took", output.took(made.seconds) + pace),
         ]
     )

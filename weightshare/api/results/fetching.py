@@ -11,11 +11,24 @@ from weightshare.api.results.verifying import MirrorVouch
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken."""
+    """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken.
+
+    Attributes:
+        swarm: from peers.
+        hub: by HTTP, from the Hub and from web seeds.
+        reused: were on this machine.
+        sources: those of `hub` by who gave them: `hub`, or a web seed's host.
+    """
 
     swarm: int = 0
     hub: int = 0
     reused: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """As a part of the JSON result; `from` is there when anything came by HTTP."""
+        told: dict[str, object] = {"swarm": self.swarm, "hub": self.hub, "reused": self.reused}
+        return told | ({"from": dict(self.sources)} if self.sources else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,7 @@ class Fetched:
             "bytes": self.bytes,
             "files": self.files,
             "seconds": round(self.seconds, 3),
-            "received": {
-                "swarm": self.received.swarm,
-                "hub": self.received.hub,
-                "reused": self.received.reused,
-            },
+            "received": self.received.to_json(),
             "info_hash_v2": self.info_hash_v2,
             "complete": self.complete,
             "parts": dict(self.parts),
@@ -110,7 +119,8 @@ class PreviewedFile:
         path: in the release.
         size: bytes.
         source: `peers`; `begun` by an earlier fetch; `here`, proven before; `in the way`, a file that would be
-            looked at; the release on this machine that has it; or `same as` and the path of an equal file in this one.
+            looked at; the release on this machine that has it, or the path of a file of another program that `scan`
+            found; or `same as` and the path of an equal file in this one.
         pieces: bytes of single pieces that other releases on this machine have, by release; the rest comes from
             where `source` says.
     """

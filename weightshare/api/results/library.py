@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weightshare.content.embargoes import Embargo
 from weightshare.limits import Effective
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRelease:
-    """A release in the store. `kind` is `published` (served in place) or `fetched`."""
+    """A release in the store. `kind` is `published` (served in place) or `fetched`.
+
+    `embargo` says who alone may have it, None for everybody.
+    """
 
     release: str
     publisher: str
@@ -21,6 +25,7 @@ class ListedRelease:
     seeding: bool
     kind: str
     info_hash_v2: str
+    embargo: Embargo | None = None
 
     def to_json(self) -> dict[str, object]:
         """One element of `releases`."""
@@ -34,6 +39,9 @@ class ListedRelease:
             "seeding": self.seeding,
             "kind": self.kind,
             "info_hash_v2": self.info_hash_v2,
+            "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
+            if self.embargo
+            else None,
         }
 
 
