@@ -6,6 +6,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -72,6 +73,64 @@ def download(
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise _failed(url, str(reason)) from error
     return bytes(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said to a question for a range.
+
+    Attributes:
+        status: HTTP's.
+        url: where it came from in the end, after redirects.
+        content_range: its header, empty where there was none.
+        body: as much of it as was asked for, and one byte more where there is more.
+    """
+
+    status: int
+    url: str
+    content_range: str
+    body: bytes
+
+
+def ask_range(url: str, network: Network, *, offset: int, length: int, timeout: float = _TIMEOUT) -> Answer:
+    """Ask for a range of a file, once, and say what came; for looking at a server, not for fetching from it.
+
+    Args:
+        url: `http` or `https`; the user's own word.
+        network: hosts outside it are refused, redirects included.
+        offset: first byte.
+        length: bytes.
+        timeout: seconds for the whole of it.
+
+    Raises:
+        DownloadError: refused, unreachable or too slow; an answer, whatever its status, is none.
+    """
+    _check(url, network)
+    proxies = [] if network is Network.PUBLIC else [urllib.request.ProxyHandler({})]
+    reach = _Reach(network, inside=True)
+    opener = urllib.request.build_opener(_Redirects(network, None), _Http(reach), _Https(reach), *proxies)
+    headers = {
+        "User-Agent": f"weightshare/{__version__}",
+        "Range": f"bytes={offset}-{offset + length - 1}",
+        "Accept-Encoding": "identity",
+    }
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
+    deadline = time.monotonic() + timeout
+    body = bytearray()
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            while len(body) <= length and (chunk := answer.read(min(_CHUNK, length + 1 - len(body)))):
+                body += chunk
+                if time.monotonic() > deadline:
+                    raise _failed(url, f"it took longer than {format_duration(timeout)}")
+            said = answer.headers.get("Content-Range", "")
+            return Answer(answer.status, answer.geturl(), said, bytes(body))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.geturl() or url, "", b"")
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _failed(url, str(reason)) from error
 
 
 class _Reach:
