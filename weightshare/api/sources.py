@@ -13,6 +13,7 @@ from weightshare.api.downloads import download
 from weightshare.errors import (
     DownloadError,
     IntegrityError,
+    MagnetError,
     MetainfoError,
     ReleaseNotFoundError,
     UnsignedError,
@@ -21,6 +22,7 @@ from weightshare.errors import (
 from weightshare.manifest import magnet as magnets
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.magnet import Magnet
+from weightshare.manifest.magnet_repair import Repaired, repair
 from weightshare.manifest.metainfo import Torrent, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.swarm.networks import Network, allowed_urls
@@ -36,7 +38,7 @@ class Target:
     Attributes:
         magnet: at least the v2 info-hash; trackers, peers and the publisher's fingerprint where they are known.
         torrent: the `.torrent`, where the source was one or the magnet said where to get it; unproven.
-        notes: what was tried and did not work.
+        notes: how the link was repaired and what of it is lost; what was tried and did not work.
     """
 
     magnet: Magnet
@@ -63,21 +65,48 @@ def resolve(source: str, network: Network) -> Target:
     text = source.strip()
     if text.lower().startswith(_URL):
         return _from_bytes(download(text, network, limit=MAX_TORRENT), text)
-    if not text.lower().startswith("magnet:") and Path(text).is_file():
+    if not text.lower().startswith("magnet:") and is_file(text):
         return _from_file(Path(text))
-    if not text.lower().startswith("magnet:") and (text.endswith((".torrent", ".json")) or "/" in text):
+    repaired = repair(text)
+    is_magnet = repaired.text.lower().startswith("magnet:")
+    if not is_magnet and (text.endswith((".torrent", ".json")) or "/" in text):
         raise ReleaseNotFoundError(
             f"There is no file {text!r}.",
             hint="Give a magnet link in quotes, an info-hash, a .torrent or a manifest.",
             release=text,
         )
-    magnet = magnets.parse(text)
+    magnet = parse(repaired)
     if magnet.v2_hash is None:
         raise UnsignedError(
             "This link has only a v1 (SHA-1) info-hash, and no signed release can be proven by one.",
             hint="Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`.",
         )
-    return _with_sources(Target(magnet), network)
+    return _with_sources(Target(magnet, notes=repaired.notes), network)
+
+
+def parse(repaired: Repaired) -> Magnet:
+    """Read a link that was repaired as far as it could be.
+
+    Raises:
+        MagnetError: it holds no info-hash, or contradicts itself; where repair had to leave something out, it is said.
+    """
+    try:
+        return magnets.parse(repaired.text)
+    except MagnetError as error:
+        if not repaired.dropped:
+            raise
+        raise MagnetError(
+            f"This link cannot be repaired: it has lost {'; '.join(repaired.dropped)}.",
+            hint="Copy it again from where it was first posted; a hash is not guessed.",
+        ) from error
+
+
+def is_file(text: str) -> bool:
+    """Whether a text names a file; one that is too long to be a name does not."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _from_file(path: Path) -> Target:
@@ -129,7 +158,7 @@ def _from_bytes(data: bytes, name: str) -> Target:
 
 def _with_sources(target: Target, network: Network) -> Target:
     """The target with its `.torrent`, if the magnet says where to get one (`xs=`) and it is there."""
-    notes = []
+    notes = [*target.notes]
     for url in allowed_urls(network, target.magnet.sources):
         try:
             torrent = parse_torrent(download(url, network, limit=MAX_TORRENT, claimed=True))

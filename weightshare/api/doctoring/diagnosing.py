@@ -14,6 +14,7 @@ from pathlib import Path
 from weightshare.api.doctoring.checks import Asked, Check
 from weightshare.content.store import Store
 from weightshare.errors import AmbiguousReleaseError, ReleaseNotFoundError
+from weightshare.manifest.magnet_repair import holds_link
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _nothing(asked: Asked) -> bool:
 def _release(asked: Asked) -> bool:
     """Whether it is a folder, or the name of a release in the store; a bare info-hash that is not there is a link."""
     source = asked.source
-    if source.lower().startswith(("magnet:", "http://", "https://")) or len(source) > 4096 or "\n" in source:
+    if source.lower().startswith(("magnet:", "http://", "https://")) or holds_link(source):
         return False
     if Path(source).expanduser().is_dir():
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from weightshare.api.doctoring.checks import Asked, Check, fail, ok, skip, warn
-from weightshare.api.downloads import Answer, ask_range, download
+from weightshare.api.downloads import Part, ask_part, download
 from weightshare.api.launching.standing import Standing
 from weightshare.errors import DownloadError, IntegrityError
 from weightshare.manifest.merkle import leaves_of, root_of, split_layer
@@ -99,7 +99,7 @@ def missing(standing: Standing) -> Sequence[Check]:
     return found
 
 
-def judge(answer: Answer, sample: Sample, url: str) -> Check:
+def judge(answer: Part, sample: Sample, url: str) -> Check:
     """What an answer to a question for the sample says of the server.
 
     Args:
@@ -159,7 +159,7 @@ def _seed_job(url: str, standing: Standing, sample: Sample | None, asked: Asked)
         base = url if url.endswith("/") else f"{url}/"
         full = f"{base}{quote(standing.torrent.info.name)}/{quote(sample.path)}"
         try:
-            answer = ask_range(
+            answer = ask_part(
                 full, asked.network, offset=sample.offset, length=sample.length, timeout=asked.patience
             )
         except DownloadError as error:
