@@ -108,6 +108,56 @@ def probe(url: str, network: Network, *, timeout: float = _TIMEOUT, claimed: boo
         raise _failed(url, str(reason)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a server said to a question for a part of a file.
+
+    Attributes:
+        status: HTTP's.
+        url: where it came from in the end, after redirects.
+        content_range: its header, empty where there was none.
+        body: as much of it as was asked for, and one byte more where there is more.
+    """
+
+    status: int
+    url: str
+    content_range: str
+    body: bytes
+
+
+def ask_part(url: str, network: Network, *, offset: int, length: int, timeout: float = _TIMEOUT) -> Part:
+    """Ask for a part of a file, once, and say what came; for looking at a server, not for fetching from it.
+
+    Args:
+        url: `http` or `https`; the user's own word.
+        network: as for `download`.
+        offset: first byte.
+        length: bytes.
+        timeout: seconds for the whole of it.
+
+    Raises:
+        DownloadError: refused, unreachable or too slow; an answer, whatever its status, is none.
+    """
+    opener, request = _opener(url, network, same_origin=False, claimed=False)
+    request.add_header("Range", f"bytes={offset}-{offset + length - 1}")
+    request.add_header("Accept-Encoding", "identity")
+    deadline = time.monotonic() + timeout
+    body = bytearray()
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            while len(body) <= length and (chunk := answer.read(min(_CHUNK, length + 1 - len(body)))):
+                body += chunk
+                if time.monotonic() > deadline:
+                    raise _failed(url, f"it took longer than {format_duration(timeout)}")
+            return Part(answer.status, answer.geturl(), answer.headers["Content-Range"] or "", bytes(body))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Part(error.code, error.geturl() or url, "", b"")
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _failed(url, str(reason)) from error
+
+
 def _opener(
     url: str, network: Network, *, same_origin: bool, claimed: bool
 ) -> tuple[urllib.request.OpenerDirector, urllib.request.Request]:
