@@ -15,12 +15,14 @@ from weightshare_cli import embargoes, output
 from weightshare_cli import options as shared
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
+from weightshare_cli.rehearsing import Rehearsal, rehearse
 
 if TYPE_CHECKING:
     from weightshare.api.results import Published
     from weightshare.content.embargoes import Embargo
 
 F = TypeVar("F", bound=Callable[..., Any])
+Peers = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Launching:
     allow: tuple[str, ...] = ()
     announce: str | None = None
     announce_at: int = 0
+    mirrors: int | None = None
+    qr: Path | None = None
 
     def opens(self, settings: Settings, trackers: Sequence[str], web_seeds: Sequence[str]) -> bool:
         """End an embargo if that is what was asked for, and say whether it was."""
@@ -58,6 +62,17 @@ class Launching:
 
         return new_embargo(self.allow, self.announce_at)
 
+    def rehearsed(
+        self, settings: Settings, made: Published, *, network: str, port: int | None, dht_nodes: Peers
+    ) -> tuple[int, dict[str, object]]:
+        """Rehearse if that is what was asked for; the exit status, and what JSON says of it."""
+        how = Rehearsal(self.mirrors, self.qr)
+        if not self.rehearse:
+            if how != Rehearsal():
+                raise UsageError("--mirrors and --qr go with --rehearse.", hint="Add --rehearse.")
+            return 0, {}
+        return rehearse(settings, made.info_hash_v2, how, network=network, port=port, dht_nodes=dht_nodes)
+
     def explain(self, settings: Settings, made: Published, out: Path | None) -> None:
         """Say what an embargo means, beside the release that was made."""
         if made.embargo is not None and not settings.quiet and not settings.json:
@@ -74,6 +89,20 @@ def options(function: F) -> F:
 
     decorated: Any = collect
     for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def trying(function: F) -> F:
+    """The options of a command that rehearses; it is called with one `rehearsal: Rehearsal`."""
+
+    @functools.wraps(function)
+    def collect(*args: Any, **kwargs: Any) -> Any:
+        said = {field.name: kwargs.pop(field.name) for field in fields(Rehearsal)}
+        return function(*args, rehearsal=Rehearsal(**said), **kwargs)
+
+    decorated: Any = collect
+    for option in reversed(_TRYING):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 
@@ -112,12 +141,27 @@ _ALLOW = _option(
     multiple=True,
     help_text="Under embargo, also let this address, range or host have it. Repeatable.",
 )
+_TRYING = (
+    _option(
+        "--mirrors",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help_text="How many others should hold all of the release already.",
+    ),
+    _option(
+        "--qr",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help_text="Write the link as a QR picture: .svg or .png. Needs weightshare[qr].",
+    ),
+)
 _OPTIONS = (
     _option(
         "--rehearse",
         is_flag=True,
         help_text="Then try it as a stranger would, and print a checklist and texts to post.",
     ),
+    *_TRYING,
     _option(
         "--embargo",
         is_flag=True,

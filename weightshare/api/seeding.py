@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from weightshare.api.launching.embargo import Warden
 from weightshare.api.limiting import Governor, Held, governed
@@ -14,6 +15,7 @@ from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
 from weightshare.content.embargoes import Embargo, embargo_of
+from weightshare.content.served import note_port
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import (
     CorruptError,
@@ -135,6 +137,7 @@ def seed(
     watches: dict[str, Watch] = {}
     known: dict[str, str] = {}  # releases by v2 info-hash
     held: list[tuple[Record, Embargo]] = []
+    serving: list[Path] = []  # the folders of the records that this call has locked
     stopped = stop or threading.Event()
     with ExitStack() as stack:
         left_out: list[RevokedError | RetiredKeyError | CorruptError] = []
@@ -159,6 +162,7 @@ def seed(
             held += [(record, embargo)] if embargo is not None else []
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
+                serving.append(store.folder(record))
             known[record.info_hash_v2] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
@@ -194,6 +198,8 @@ def seed(
             Warden(store, record, lambda: on_opened(held[0][0].release)).start(session)
         stack.enter_context(governed(session, governor))
         listening = session.port
+        for folder in serving:
+            note_port(folder, listening)
         served = tuple(offers)
 
         def status(now: Serving) -> SeedStatus:
@@ -207,6 +213,7 @@ def seed(
                 limits=governor.held.limits,
                 resting=resting(governor.held),
                 troubles=now.troubles,
+                reach=now.reach,
             )
 
         lost: list[CorruptError] = []

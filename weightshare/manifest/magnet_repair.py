@@ -16,7 +16,7 @@ from weightshare.manifest.text import escape
 from weightshare.manifest.tracker_mending import mend
 
 _HEX = r"[0-9a-f]"
-_KEYS = r"(?:xt|dn|tr|ws|xs|as|kt|mt|xl|so|x\.pe|x\.wsk)(?:\.\d+)?="
+_KEYS = r"(?:xt|dn|tr|ws|xs|as|kt|mt|xl|so|x\.pe|x\.wsk|x\.wse)(?:\.\d+)?="
 _MAGNET = re.compile(r"magnet:[\s/]*\??\s*(?=" + _KEYS + r"|urn:)", re.IGNORECASE)
 _ANY_MAGNET = re.compile(r"magnet:", re.IGNORECASE)
 _ENCODED = re.compile(r"magnet%(?:25)*3a[^\s&\"'<>]*", re.IGNORECASE)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare_cli import options, output
+from weightshare_cli import launching, options, output
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
+from weightshare_cli.rehearsing import Rehearsal, texts
 from weightshare_cli.sources import given
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MARK = 6
     ],
 )
 @click.argument("source", required=False, default="")
+@launching.trying
 @options.network
 @options.peers
 @options.dht_nodes
@@ -46,6 +48,7 @@ def command(
     peers: tuple[tuple[str, int], ...],
     dht_nodes: tuple[tuple[str, int], ...],
     port: int | None,
+    rehearsal: Rehearsal,
 ) -> None:
     """Find out what works: this machine, a link or a release.
 
@@ -55,21 +58,24 @@ def command(
     that of the first that did. --network says how far the questions go; what lies further is skipped.
     """
     from weightshare.api.doctoring.checks import Asked, status_of
-    from weightshare.api.doctoring.diagnosing import examine
+    from weightshare.api.doctoring.diagnosing import examine, kind_of
     from weightshare.swarm.networks import Network
 
     made: list[Check] = []
     with given(source) as text:
-        asked = Asked(text, home_of(settings), Network(network), port, peers, dht_nodes)
+        asked = Asked(
+            text, home_of(settings), Network(network), port, peers, dht_nodes, mirrors=rehearsal.mirrors
+        )
         for check in examine(asked):
             made.append(check)
             if not settings.json:
                 show(check)
-    status = status_of(made)
+        status = status_of(made)
+        if not settings.json and not settings.quiet:
+            _sum_up(made)
+        told = texts(settings, asked, rehearsal) if kind_of(asked).name == "release" else {}
     if settings.json:
-        output.say_json({"ok": not status, "checks": [check.to_json() for check in made]})
-    elif not settings.quiet:
-        _sum_up(made)
+        output.say_json({"ok": not status, "checks": [check.to_json() for check in made], **told})
     if status:
         raise click.exceptions.Exit(status)
 

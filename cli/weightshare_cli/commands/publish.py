@@ -67,6 +67,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --embargo --allow 192.0.2.7 --seed",
         ),
         ("", "weightshare publish --announce acme/m7b"),
+        (
+            "try it all before you post: a checklist, a post, a README block, a QR picture",
+            "weightshare publish ./model --name acme/m7b --rehearse --mirrors 2 --qr m7b.svg",
+        ),
     ],
 )
 @click.argument(
@@ -322,11 +326,12 @@ def command(
                 origin=origin,
                 **asked,
             )
-    if settings.json:
-        output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
-    else:
-        _show(made, settings, keep_seeding=keep_seeding)
+    if not settings.json:
+        _show(made, settings, keep_seeding=keep_seeding or launching.rehearse)
         launching.explain(settings, made, out)
+    status, tried = launching.rehearsed(settings, made, network=network, port=port, dht_nodes=dht_nodes)
+    if settings.json:
+        output.say_json(made.to_json() | tried | ({"event": "published"} if keep_seeding else {}))
     if keep_seeding:
         from weightshare_cli.serving import serve
 
@@ -339,6 +344,8 @@ def command(
             limits=options.given(click.get_current_context(), "max_up"),
             published=made.to_json(),
         )
+    if status:
+        raise click.exceptions.Exit(status)
 
 
 def _check_call(directory: Path | None, name: str | None, *, prepare: bool, finish: Path | None) -> None:

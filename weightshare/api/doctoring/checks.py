@@ -98,6 +98,7 @@ class Asked:
         peers: addresses that may be dialled beside those that the source names.
         dht_nodes: by which to enter the DHT; none for the public ones.
         patience: longest time that one question to somebody else may take, in seconds.
+        mirrors: for a release, how many others should hold all of it; None if nobody said.
     """
 
     source: str
@@ -107,6 +108,7 @@ class Asked:
     peers: Sequence[Peer] = ()
     dht_nodes: Sequence[Peer] = ()
     patience: float = 8.0
+    mirrors: int | None = None
 
 
 def together(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from weightshare.content.embargoes import Embargo
 from weightshare.limits import Effective
+from weightshare.swarm.reach import Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,4 @@ class SeedStatus:
     limits: Effective = field(default_factory=Effective)
     resting: tuple[str, ...] = ()
     troubles: str = ""
+    reach: Reach = field(default_factory=Reach)
