@@ -381,7 +381,7 @@ class Session:
 
     def _follow(self, counters: Mapping[str, int]) -> None:
         """Let those who connect next queue as many requests as the path takes."""
-        self.reached = self.reached or bool(counters["net.has_incoming_connections"])
+        self.reached = self.reached or bool(counters.get("net.has_incoming_connections"))
         if self._pace is None:
             return
         look = Look(
