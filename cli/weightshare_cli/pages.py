@@ -74,7 +74,8 @@ def write_examples(formatter: click.HelpFormatter, examples: Iterable[Example]) 
 def _write_options(
     parameters: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
 ) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Network": [], "Common": []}
+    titles = ("Options", "Launch", "Network", "Common")
+    sections: dict[str, list[tuple[str, str]]] = {title: [] for title in titles}
     for parameter in parameters:
         record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
         if record is not None:

@@ -137,7 +137,11 @@ class Session:
         self._seal = None
         for torrent in self._torrents.values():
             torrent.unseal(trackers, web_seeds)
-        self.attend(repeated(lambda: [torrent.announce() for torrent in self._torrents.values()]))
+        self.attend(repeated(self._announce))
+
+    def _announce(self) -> None:
+        for torrent in self._torrents.values():
+            torrent.announce()
 
     def given(self) -> dict[str, Given]:
         """File bytes given by this session, by release; torrents that were removed are counted in."""
