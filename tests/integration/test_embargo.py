@@ -97,7 +97,9 @@ def test_only_the_list_gets_it_until_it_is_announced(tmp_path: Path) -> None:
             open_tracker(hashes_of(published), port=6969, address=GATEWAY, before=hub.command([]))
         )
         opened = maker.run("publish", "--announce", "acme/m7b")
-        assert opened["was_closed"] and opened["seeding"] and opened["trackers"] == [TRACKER]
+        assert opened["was_closed"]
+        assert opened["seeding"]
+        assert opened["trackers"] == [TRACKER]
         assert seeder.event(1).get("event") == "announced", (seeder.out(), seeder.err())
         until(lambda: any(GATEWAY in line for line in told(seen[0], mirror.node)), "an announcement")
         stranger.run("fetch", opened["magnet"], "out", *published.trust, "--timeout", "30")

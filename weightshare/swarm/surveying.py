@@ -100,14 +100,16 @@ def survey(
             due = now + _ASK_EVERY
             for raw in hashes if asked else ():
                 engine.dht_get_peers(lt.sha1_hash(raw))
-            if answered:
-                torrent._handle.scrape_tracker()
+            for number, url in enumerate(magnet.trackers):
+                if url in answered:
+                    torrent._handle.scrape_tracker(number)
         for event in session.events(_TICK):
             if isinstance(event, DhtAnswered):
                 named.update(dict.fromkeys(event.peers))
             elif isinstance(event, OutsideAddress):
                 addresses[event.address] = None
             elif isinstance(event, TrackerReplied):
+                due = due if event.url in answered else 0.0
                 answered.setdefault(event.url, -1)
             elif isinstance(event, TrackerFailed):
                 failed[event.url] = event.words

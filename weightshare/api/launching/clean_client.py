@@ -30,6 +30,8 @@ from weightshare.swarm.session import Session
 from weightshare.swarm.surveying import Survey, alone_on_the_lan, distinct, survey
 from weightshare.swarm.torrent import Peer
 
+_COUNTING = 2.0  # seconds for trackers to say how many have it, once they have answered
+
 
 def main() -> int:
     """Do what stdin says; returns the exit status, which is 0 whatever was found."""
@@ -100,8 +102,9 @@ def _survey(order: Mapping[str, Any], info: bytes, folder: Path) -> None:
 
     def enough(seen: Survey) -> bool:
         named = network is not Network.PUBLIC or any(number == port for _, number in seen.named)
-        settled = time.monotonic() - began >= float(order["least"])
-        settled = settled and {*seen.answered, *seen.failed} >= asked
+        took, least = time.monotonic() - began, float(order["least"])
+        counted = min(seen.answered.values(), default=0) >= 0 or took >= least + _COUNTING
+        settled = took >= least and counted and {*seen.answered, *seen.failed} >= asked
         return settled and named and len(distinct(seen.seeds, own | set(seen.addresses), port)) >= wanted
 
     with Session(network=network, port=0, dht_nodes=nodes) as session:
