@@ -315,6 +315,7 @@ class FetchJob:
             warnings=passed.warnings,
             mirrors=passed.heard.mirrors,
             parts=dict(held),
+            info_hash_v1=record.info_hash_v1,
         )
 
     # ---- where

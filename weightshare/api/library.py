@@ -7,7 +7,7 @@ from pathlib import Path
 
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.staging import clear_staging
-from weightshare.content.store import STAGING, Home, Record, Store
+from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError, StoreLockedError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import MANIFEST_NAME
@@ -34,6 +34,7 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
                 seeding=_is_locked(store, record),
                 kind=record.kind,
                 info_hash_v2=record.info_hash_v2,
+                info_hash_v1=record.info_hash_v1,
             )
         )
     return tuple(listed)
@@ -81,7 +82,7 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
                         path=str(place),
                     ) from error
                 deleted, freed = deleted + 1, freed + size
-            clear_staging(record.path / STAGING / record.info_hash_v2[:16])
+            clear_staging(record.staging)
             _prune(record.path, paths, home.models)
         store.forget(record)
     return Removed(record.release, record.path, deleted, kept, freed)

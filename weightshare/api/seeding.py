@@ -9,10 +9,13 @@ from contextlib import ExitStack, suppress
 
 from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
+from weightshare.api.old.keeping import find_unsigned, offer_unsigned
+from weightshare.api.old.watching import UnsignedWatch
 from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
 from weightshare.content.store import Home, Store
+from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
 from weightshare.errors import (
     CorruptError,
     ReleaseNotFoundError,
@@ -62,6 +65,7 @@ def seed(
     max_connections: int | None = None,
     upload_per_day: int | None = None,
     ratio: float | None = None,
+    unsigned: bool = False,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
     on_status: Callable[[SeedStatus], None] = _silent,
     on_left_out: Callable[[RevokedError | RetiredKeyError | CorruptError], None] = _unmentioned,
@@ -89,6 +93,7 @@ def seed(
         max_connections: limit on connections to peers.
         upload_per_day: bytes that may be given from midnight to midnight, by all of this home together.
         ratio: times its own size that each release may be given.
+        unsigned: serve torrents too that were fetched although nobody signed them.
         on_listening: told the port and the releases once they can be fetched.
         on_status: told about once a second how it goes.
         on_left_out: told why a release is not served that its publisher does not stand by any more, when everything
@@ -110,8 +115,9 @@ def seed(
     home = home or Home.default()
     store = Store(home)
     trustee = Trustee(home, trust)
-    names = tuple(releases) or _everything(store)
-    if not names:
+    arrived = _unsigned_of(home, releases) if unsigned else {}
+    names = tuple(name for name in releases if name not in arrived) if releases else _everything(store)
+    if not names and not arrived:
         raise ReleaseNotFoundError(
             "There is nothing to serve.",
             hint="`weightshare publish DIR --name ORG/MODEL` or `weightshare fetch` puts a release here.",
@@ -123,6 +129,10 @@ def seed(
     stopped = stop or threading.Event()
     with ExitStack() as stack:
         left_out: list[RevokedError | RetiredKeyError] = []
+        for old in arrived.values():
+            plain = offer_unsigned(old, home=home, observe=observe)
+            known[old.info_hash] = plain.name
+            offers[plain.name], watches[plain.name] = plain, UnsignedWatch(old)
         for name in names:
             try:
                 located = locate(store, trustee, name)
@@ -135,7 +145,7 @@ def seed(
             record, found = offer(store, located, observe)
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
-            known[record.info_hash_v2] = record.release
+            known[record.info_hash] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
                 watches.setdefault(one.name, Watch(store, located, record))
@@ -267,7 +277,15 @@ def serve_fetched(
     return status(last)
 
 
+def _unsigned_of(home: Home, names: Sequence[str]) -> dict[str, UnsignedRecord]:
+    """The unsigned torrents among these names; all that are whole where nothing is named."""
+    if not names:
+        return {one.info_hash: one for one in UnsignedStore(home).records() if one.complete}
+    found = {name: find_unsigned(name, home=home) for name in names}
+    return {name: one for name, one in found.items() if one is not None}
+
+
 def _everything(store: Store) -> tuple[str, ...]:
     """One name for each complete release; a release that lies in two places is served from one."""
-    found = {record.info_hash_v2: record for record in store.records() if record.complete}
+    found = {record.info_hash: record for record in store.records() if record.complete}
     return tuple(found)

@@ -12,6 +12,7 @@
         record.json           what this module reads and writes
         weightshare.json      the signed manifest, as it came
         release.torrent       with piece layers, once the release is whole
+        adopted.torrent       instead of it, where the manifest adopts a v1 torrent
         receipts.json         which file was proven when
         layers                piece hashes, until they are in release.torrent
         resume, running       state of a fetch under way
@@ -129,7 +130,7 @@ class Record:
     """A release at a place.
 
     Attributes:
-        info_hash_v2: hex; with `path` it makes the record's id.
+        info_hash_v2: hex; empty for an adopted v1 torrent.
         info_hash_v1: hex, None for v2-only.
         release: `ORG/MODEL@VERSION`.
         publisher: fingerprint of the signer.
@@ -157,15 +158,25 @@ class Record:
     web_seeds: tuple[str, ...] = ()
 
     @property
+    def info_hash(self) -> str:
+        """What names the release, in hex; with `path` it makes the record's id."""
+        return self.info_hash_v2 or self.info_hash_v1 or ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether its torrent is a v1 one that its manifest lies beside, and not in."""
+        return not self.info_hash_v2
+
+    @property
     def id(self) -> str:
         """Names the record's folder."""
         place = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
-        return f"{self.info_hash_v2[:40]}-{place}"
+        return f"{self.info_hash[:40]}-{place}"
 
     @property
     def staging(self) -> Path:
         """Where its files lie until they are proven: on the same file system."""
-        return self.path / STAGING / self.info_hash_v2[:16]
+        return self.path / STAGING / self.info_hash[:16]
 
     def finished(self) -> Record:
         """The same, complete."""
@@ -191,9 +202,9 @@ class Store:
         found = list(self._read_all())
         return sorted(found, key=lambda record: (record.created, record.id))
 
-    def of_hash(self, info_hash_v2: str) -> list[Record]:
-        """All records of a release, by info-hash."""
-        return [record for record in self.records() if record.info_hash_v2 == info_hash_v2]
+    def of_hash(self, info_hash: str) -> list[Record]:
+        """All records of a release, by the info-hash that names it."""
+        return [record for record in self.records() if record.info_hash == info_hash]
 
     def at(self, path: Path) -> list[Record]:
         """All records of releases that lie in a folder."""
@@ -362,8 +373,8 @@ def _is_prefix(query: str, record: Record) -> bool:
 
 def _only(query: str, matches: list[Record]) -> Record:
     """The newest of several records of one release; several releases are an error."""
-    if len({record.info_hash_v2 for record in matches}) > 1:
-        names = sorted(f"{record.release} ({record.info_hash_v2[:12]})" for record in matches)
+    if len({record.info_hash for record in matches}) > 1:
+        names = sorted(f"{record.release} ({record.info_hash[:12]})" for record in matches)
         raise AmbiguousReleaseError(
             f"{query!r} could be any of: {', '.join(names)}.",
             hint="Name the version, or the first characters of the info-hash.",

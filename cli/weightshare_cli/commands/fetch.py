@@ -14,6 +14,7 @@ from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
 from weightshare_cli import options, output, progress, serving
+from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
@@ -21,6 +22,7 @@ from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 from weightshare_cli.streaming import open_link
+from weightshare_cli.unsigned import Old
 
 if TYPE_CHECKING:
     from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
@@ -63,6 +65,10 @@ if TYPE_CHECKING:
         (
             "and answer, loading what has landed while the rest comes",
             "weightshare fetch 'magnet:?xt=…' --run --prompt 'Hello'",
+        ),
+        (
+            "an old torrent, proven by a manifest that somebody signed for it",
+            "weightshare fetch 'magnet:?xt=urn:btih:…' --manifest m7b.weightshare.json",
         ),
         (
             "only if two mirrors that you know vouch for the bytes",
@@ -146,6 +152,7 @@ if TYPE_CHECKING:
     help="Load it while it comes, then chat on a terminal, or answer --prompt or stdin.",
 )
 @click.option("--prompt", cls=options.Option, metavar="TEXT", help="What --run answers.")
+@old_torrents.options
 @answers.options
 @options.require_mirrors
 @options.attestations
@@ -177,6 +184,7 @@ def command(
     running: bool,
     prompt: str | None,
     answering: Answering,
+    old: Old,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -202,12 +210,18 @@ def command(
     weights; stdout has the answer and not the path. The options on how to load and to answer are those of
     `weightshare run`.
 
+    An old v1 torrent (xt=urn:btih) is proven by a weightshare.json that somebody signed for it: --manifest. With
+    --unsigned any torrent is taken without a proof, apart from the releases, and never run.
+
     --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
     --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
     """
     from weightshare.api import fetching
 
     settings = ctx.ensure_object(Settings)
+    if old.asked:
+        old_torrents.fetch(ctx, settings, source, directory, old, _say)
+        return
     if not running:
         _only_with_run(ctx, prompt)
     elif dry_run or seed_for or include or exclude:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import MIB, format_rate, format_size
+from weightshare_cli import adopting as adoption
 from weightshare_cli import options, output, progress, signing
+from weightshare_cli.adopting import Adopting
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
@@ -16,6 +18,7 @@ from weightshare_cli.passphrase import known
 if TYPE_CHECKING:
     from weightshare.api.asking import Asked
     from weightshare.api.results import Published
+    from weightshare.api.results.old import Adopted
 
 
 @click.command(
@@ -42,6 +45,10 @@ if TYPE_CHECKING:
         (
             "also sign for OpenSSF Model Signing tools: writes ./model/model.sig",
             "weightshare publish ./model --name acme/m7b --oms-key oms.pem",
+        ),
+        (
+            "sign for an old torrent that others made of this folder",
+            "weightshare publish ./mistral-7B-v0.1 --name acme/m7b-2023 --adopt m7b.torrent",
         ),
         (
             "as a team: prepare, let the members sign, finish",
@@ -169,14 +176,15 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
+@adoption.options
 @options.network
 @options.port
 @options.dht_nodes
 @options.max_up
 @options.common
-@click.pass_obj
+@click.pass_context
 def command(
-    settings: Settings,
+    ctx: click.Context,
     directory: Path | None,
     name: str | None,
     version: str,
@@ -199,6 +207,7 @@ def command(
     prepare: bool,
     finish: Path | None,
     keep_seeding: bool,
+    adopting: Adopting,
     network: str,
     port: int | None,
     dht_nodes: tuple[tuple[str, int], ...],
@@ -208,8 +217,13 @@ def command(
 
     DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
     leave the folder, names that other systems cannot store, and safetensors files with a bad header.
+
+    With --adopt nothing new is made: DIR holds the files of an old v1 torrent, every piece of which is checked,
+    and a manifest for that torrent is signed, to be posted beside its link. Who signs it vouches for the bytes.
     """
-    _check_call(directory, name, prepare=prepare, finish=finish)
+    settings = ctx.ensure_object(Settings)
+    if adopting.source is None:
+        _check_call(directory, name, prepare=prepare, finish=finish)
     if sshsig and (prepare or finish is not None):
         raise click.UsageError(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
@@ -231,6 +245,11 @@ def command(
         "version": version,
         "web_seeds": web_seeds,
     }
+    if adopting.source is not None:
+        adopted = adoption.adopt(ctx, settings, directory, name, adopting, asked)
+        if keep_seeding:
+            _serve(ctx, settings, adopted, network=network, port=port, dht_nodes=dht_nodes)
+        return
     home = home_of(settings)
     with progress.reporter(settings) as observe:
 
@@ -291,17 +310,29 @@ def command(
     else:
         _show(made, settings, keep_seeding=keep_seeding)
     if keep_seeding:
-        from weightshare_cli.serving import serve
+        _serve(ctx, settings, made, network=network, port=port, dht_nodes=dht_nodes)
 
-        serve(
-            settings,
-            (made.release,),
-            network=network,
-            port=port,
-            dht_nodes=dht_nodes,
-            limits=options.given(click.get_current_context(), "max_up"),
-            published=made.to_json(),
-        )
+
+def _serve(
+    ctx: click.Context,
+    settings: Settings,
+    made: Published | Adopted,
+    *,
+    network: str,
+    port: int | None,
+    dht_nodes: tuple[tuple[str, int], ...],
+) -> None:
+    from weightshare_cli.serving import serve
+
+    serve(
+        settings,
+        (made.release,),
+        network=network,
+        port=port,
+        dht_nodes=dht_nodes,
+        limits=options.given(ctx, "max_up"),
+        published=made.to_json(),
+    )
 
 
 def _check_call(directory: Path | None, name: str | None, *, prepare: bool, finish: Path | None) -> None:

@@ -38,6 +38,7 @@ class Fetched:
     warnings: tuple[str, ...] = ()
     mirrors: tuple[MirrorVouch, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
+    info_hash_v1: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -54,7 +55,8 @@ class Fetched:
                 "hub": self.received.hub,
                 "reused": self.received.reused,
             },
-            "info_hash_v2": self.info_hash_v2,
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
             "complete": self.complete,
             "parts": dict(self.parts),
             "mirrors": [mirror.to_json() for mirror in self.mirrors],

@@ -21,6 +21,12 @@ class ListedRelease:
     seeding: bool
     kind: str
     info_hash_v2: str
+    info_hash_v1: str | None = None
+
+    @property
+    def info_hash(self) -> str:
+        """What names it: the v2 info-hash, or that of an adopted v1 torrent."""
+        return self.info_hash_v2 or self.info_hash_v1 or ""
 
     def to_json(self) -> dict[str, object]:
         """One element of `releases`."""
@@ -33,7 +39,8 @@ class ListedRelease:
             "complete": self.complete,
             "seeding": self.seeding,
             "kind": self.kind,
-            "info_hash_v2": self.info_hash_v2,
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
         }
 
 
