@@ -13,7 +13,7 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import options, output, progress, serving
+from weightshare_cli import options, output, previewing, progress, serving
 from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
@@ -25,7 +25,7 @@ from weightshare_cli.streaming import open_link
 from weightshare_cli.unsigned import Old
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
+    from weightshare.api.results import Fetched, SeedStatus, StrangerInfo
     from weightshare.api.running import OpenRunner
     from weightshare.trust.gate import VerifiedManifest
 
@@ -290,7 +290,7 @@ def command(
         if dry_run:
             preview = fetching.dry_run(source, directory, **how)
             observe.stop()
-            _show_preview(preview, settings)
+            previewing.show(preview, settings)
             return
 
         def warn(warning: str) -> None:
@@ -352,30 +352,6 @@ def _say(fetched: Fetched, settings: Settings, event: str = "") -> None:
         output.say_json(fetched.to_json() | ({"event": event} if event else {}))
     else:
         _show(fetched, settings)
-
-
-def _show_preview(preview: Preview, settings: Settings) -> None:
-    if settings.json:
-        output.say_json(preview.to_json())
-        return
-    output.warn(preview.warnings)
-    output.say(f"{preview.release} by {output.who(preview.publisher, preview.publisher_name)}")
-    output.table(
-        [(format_size(file.size), _origin(file), file.path) for file in preview.files],
-        right=(0,),
-        indent="  ",
-    )
-    output.say(f"{format_size(preview.from_peers)} of {format_size(preview.bytes)} from peers")
-    output.say(f"into {preview.path}")
-
-
-def _origin(file: PreviewedFile) -> str:
-    """Where a file would come from, and how much of it from elsewhere."""
-    parts = [f"{format_size(size)} of {release}" for release, size in file.pieces.items()]
-    if not parts:
-        return file.source
-    rest = [f"{format_size(file.from_peers)} {file.source}"] if file.from_peers else []
-    return " + ".join([*rest, *parts])
 
 
 def _show(fetched: Fetched, settings: Settings) -> None:
