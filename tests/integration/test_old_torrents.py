@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 from tests.builders_checkpoints import contents, digest, place
 from tests.builders_native import native_tensors, params_of, write_native
 from tests.builders_v1 import files_of, info_hash, magnet, single_info, torrent_file, v1_info
-from tests.cli.helpers import ROOT, ok, result, weightshare
+from tests.cli.helpers import ROOT, result
+from tests.cli.inside import Inside
 from tests.integration.plain_seeder import plain_seeder
 from tests.integration.running import Running, seeding
 from tests.integration.test_run_mistral import shipped
@@ -42,12 +43,16 @@ FILES = {
 }
 
 
+Run = Callable[..., dict[str, Any]]
+
+
 class Old:
     """A torrent that somebody made once, and those who deal with it, each with a home of their own."""
 
     def __init__(
-        self, folder: Path, info: dict[str, Any] | None = None, files: dict[str, bytes] = FILES
+        self, run: Run, folder: Path, info: dict[str, Any] | None = None, files: dict[str, bytes] = FILES
     ) -> None:
+        self.run = run
         self.around = folder
         self.name = "mistral-7B-v0.1"
         self.files = place(folder / self.name, files)
@@ -65,9 +70,9 @@ class Old:
     ) -> dict[str, Any]:
         home = self.home("signer")
         if not (home / "weightshare" / "keys").exists():
-            result(home, "keys", "new", "acme")
+            self.run(home, "keys", "new", "acme")
         what = str(folder or self.files), "--adopt", source or str(self.torrent)
-        return result(home, "publish", *what, "--name", "acme/m7b", "--allow-pickle", *words, status=status)
+        return self.run(home, "publish", *what, "--name", "acme/m7b", "--allow-pickle", *words, status=status)
 
 
 def native(folder: Path) -> tuple[Path, Any]:
@@ -91,7 +96,7 @@ def native(folder: Path) -> tuple[Path, Any]:
 def test_a_native_torrent_is_adopted_fetched_proven_and_run(tmp_path: Path) -> None:
     folder, _ = native(tmp_path)
     files = files_of(folder, ["RELEASE", "consolidated.00.pth"])
-    old = Old(tmp_path, v1_info(folder.name, files), files)
+    old = Old(result, tmp_path, v1_info(folder.name, files), files)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     made = old.adopt("--out", str(tmp_path / "post"), "--license", "Apache-2.0")
     assert made["info_hash_v1"] == info_hash(old.info)
@@ -112,6 +117,7 @@ def test_a_native_torrent_is_adopted_fetched_proven_and_run(tmp_path: Path) -> N
         assert not list(home.rglob("consolidated*"))
         fetched = result(home, "fetch", made["magnet"], *words, "--allow-pickle")
     server.shutdown()
+    server.server_close()
     assert (fetched["info_hash_v1"], fetched["info_hash_v2"]) == (made["info_hash_v1"], None)
     assert fetched["release"] == "acme/m7b@1"
     place_of = Path(fetched["path"])
@@ -122,7 +128,6 @@ def test_a_native_torrent_is_adopted_fetched_proven_and_run(tmp_path: Path) -> N
     assert [one["kind"] for one in listed["releases"]] == ["fetched"]
     assert listed["unsigned"] == []
 
-    assert result(home, "run", "acme/m7b", "Hello", "--device", "cpu", status=8)
     said = "run", "acme/m7b", "Hello", "--device", "cpu", "--max-new-tokens", "3", "--allow-pickle"
     answer = result(home, *said)
     assert answer["tokens"] == 3
@@ -162,39 +167,39 @@ def test_a_native_torrent_is_adopted_fetched_proven_and_run(tmp_path: Path) -> N
         assert result(home, "verify", "acme/m7b", "--repair", "--peer", peer)["ok"]
 
 
-def test_other_shapes_of_v1_torrents_are_adopted_too(tmp_path: Path) -> None:
+def test_other_shapes_of_v1_torrents_are_adopted_too(tmp_path: Path, inside: Inside) -> None:
     odd = v1_info("mistral-7B-v0.1", FILES, piece=48_000)
     padded = v1_info("mistral-7B-v0.1", FILES, pads=True)
     for number, info in enumerate((odd, padded, single_info("sd-v1-4.ckpt", FILES["consolidated.00.pth"]))):
         folder = tmp_path / str(number)
         folder.mkdir()
-        old = Old(folder, info)
+        old = Old(inside, folder, info)
         single = "length" in info
         if single:
             place(folder, {"sd-v1-4.ckpt": FILES["consolidated.00.pth"]})
         made = old.adopt(folder=folder if single else None)
         words = "--manifest", made["manifest"], "--allow-pickle", "--trust", made["publisher"]
         with plain_seeder(old.torrent, folder) as peer:
-            fetched = result(
+            fetched = inside(
                 old.home("user"), "fetch", old.magnet, str(folder / "here"), *words, "--peer", peer
             )
         expected = {"sd-v1-4.ckpt": digest(folder / "sd-v1-4.ckpt")} if single else contents(old.files)
         assert contents(Path(fetched["path"])) == expected
 
 
-def test_an_unsigned_torrent_is_kept_apart_and_says_so_everywhere(tmp_path: Path) -> None:
-    old, home = Old(tmp_path), tmp_path / "user"
+def test_an_unsigned_torrent_is_kept_apart_and_says_so_everywhere(tmp_path: Path, inside: Inside) -> None:
+    old, home = Old(inside, tmp_path), tmp_path / "user"
     home.mkdir()
     for source in (old.magnet, str(old.torrent)):
-        error = result(home, "fetch", source, status=3)
+        error = inside(home, "fetch", source, status=3)
         assert error["error"] == "unsigned"
         assert "--unsigned" in error["hint"]
         assert "--manifest" in error["hint"]
     with plain_seeder(old.torrent, tmp_path) as peer:
         words = "fetch", old.magnet, "--unsigned", "--peer", peer
-        assert result(home, *words, status=8)["error"] == "pickle"
+        assert inside(home, *words, status=8)["error"] == "pickle"
         assert not list(home.rglob("*.pth"))
-        fetched = result(home, *words, "--allow-pickle")
+        fetched = inside(home, *words, "--allow-pickle")
     folder = Path(fetched["path"])
     assert fetched["unsigned"] is True
     assert "nobody signed" in fetched["warnings"][0]
@@ -206,20 +211,17 @@ def test_an_unsigned_torrent_is_kept_apart_and_says_so_everywhere(tmp_path: Path
     assert checked.returncode == 0, checked.stdout
     assert not (home / "weightshare" / "releases").exists()
 
-    again = weightshare(home, "fetch", old.magnet, "--unsigned", "--allow-pickle", "--timeout", "1")
-    assert again.returncode == 5  # the link alone; the torrent's own file needs no swarm any more
-    said = weightshare(home, "fetch", str(old.torrent), "--unsigned", "--allow-pickle")
-    assert said.returncode == 0
-    assert b"nobody signed" in said.stderr
-    assert b"none of it proven" in said.stderr
-    assert said.stdout.decode().strip() == str(folder)
-    assert "unsigned" in ok(home, "ls")
-    assert result(home, "ls")["releases"] == []
-    assert [one["unsigned"] for one in result(home, "ls")["unsigned"]] == [True]
+    ended, out, err = inside.words(home, "fetch", old.magnet, "--unsigned", "--allow-pickle")
+    assert (ended, out.strip()) == (0, str(folder))
+    assert "nobody signed" in err
+    assert "none of it proven" in err
+    assert "nobody vouches" in inside.words(home, "ls")[1]
+    assert inside(home, "ls")["releases"] == []
+    assert [one["unsigned"] for one in inside(home, "ls")["unsigned"]] == [True]
     for verb in ("run", "seed", "inspect"):
-        error = result(home, verb, old.name, *(["hello"] if verb == "run" else []), status=3)
+        error = inside(home, verb, old.name, *(["hello"] if verb == "run" else []), status=3)
         assert error["error"] == "unsigned", verb
-    assert result(home, "run", str(folder), "hello", status=3)["error"] == "unsigned"
+    assert inside(home, "run", str(folder), "hello", status=3)["error"] == "unsigned"
 
     with seeding(home, old.name, "--unsigned") as seeder:
         assert seeder.listening["releases"] == [f"{old.name} (unsigned)"]
@@ -233,19 +235,21 @@ def test_an_unsigned_torrent_is_kept_apart_and_says_so_everywhere(tmp_path: Path
         subprocess.run([*client, seeder.peer], cwd=ROOT, check=True, timeout=60)
     assert contents(tmp_path / "qb" / old.name) == contents(old.files)
 
-    verdict = result(home, "verify", old.name)
+    verdict = inside(home, "verify", old.name)
     assert (verdict["ok"], verdict["unsigned"]) == (True, True)
     (folder / "params.json").chmod(0o644)
     (folder / "params.json").write_bytes(b'{"dim": 64}')
-    verdict = result(home, "verify", old.name, status=4)
+    verdict = inside(home, "verify", old.name, status=4)
     assert list(verdict["bad"]) == ["params.json"]
-    assert result(home, "seed", old.name, "--unsigned", status=4)["path"] == "params.json"
-    assert result(home, "rm", old.name)["unsigned"] is True
+    assert inside(home, "seed", old.name, "--unsigned", status=4)["path"] == "params.json"
+    assert inside(home, "rm", old.name)["unsigned"] is True
     assert not kept.exists()
 
 
-def test_bytes_that_the_swarm_vouches_for_and_the_signer_does_not_get_no_name(tmp_path: Path) -> None:
-    old, home = Old(tmp_path), tmp_path / "user"
+def test_bytes_that_the_swarm_vouches_for_and_the_signer_does_not_get_no_name(
+    tmp_path: Path, inside: Inside
+) -> None:
+    old, home = Old(inside, tmp_path), tmp_path / "user"
     home.mkdir()
     made = old.adopt()
     # A manifest for the same torrent, the same files and sizes, and another digest of one of them.
@@ -258,37 +262,37 @@ def test_bytes_that_the_swarm_vouches_for_and_the_signer_does_not_get_no_name(tm
     trust = "--trust", made["publisher"], "--allow-pickle"
     with plain_seeder(old.torrent, tmp_path) as peer:
         words = "fetch", old.magnet, str(tmp_path / "here"), "--peer", peer, *trust
-        error = result(home, *words, "--manifest", str(other), status=4)
+        error = inside(home, *words, "--manifest", str(other), status=4)
         assert (error["error"], error["path"]) == ("corrupt", "params.json")
         assert "other bytes" in error["message"]
         assert not [path for path in (tmp_path / "here").iterdir() if path.name != STAGING]
-        assert result(home, "run", "acme/m7b", "hello", "--allow-pickle", status=4)
+        assert inside(home, "run", "acme/m7b", "hello", "--allow-pickle", status=4)
         # By the honest manifest only the file that was thrown away comes again.
-        fetched = result(home, *words, "--manifest", made["manifest"])
+        fetched = inside(home, *words, "--manifest", made["manifest"])
     assert fetched["received"]["swarm"] < 100_000
     assert contents(tmp_path / "here") == contents(old.files)
 
 
-def test_a_manifest_of_another_torrent_or_a_stranger_is_refused_before_the_swarm(tmp_path: Path) -> None:
-    old, home = Old(tmp_path), tmp_path / "user"
+def test_a_manifest_of_another_torrent_or_by_a_stranger_is_refused(tmp_path: Path, inside: Inside) -> None:
+    old, home = Old(inside, tmp_path), tmp_path / "user"
     home.mkdir()
     made = old.adopt()
     manifest = "--manifest", made["manifest"], "--allow-pickle"
     other = f"magnet:?xt=urn:btih:{'ab' * 20}"
-    assert result(home, "fetch", old.magnet, *manifest, status=3)["error"] == "unknown_publisher"
+    assert inside(home, "fetch", old.magnet, *manifest, status=3)["error"] == "unknown_publisher"
     trust = "--trust", made["publisher"]
-    error = result(home, "fetch", other, *manifest, *trust, status=4)
+    error = inside(home, "fetch", other, *manifest, *trust, status=4)
     assert error["error"] == "tree_mismatch"
     assert info_hash(old.info) in error["message"]
     wrong = f"{old.magnet}&x.wsk={'A' * 43}"
-    assert result(home, "fetch", wrong, *manifest, *trust, status=3)["error"] == "publisher_mismatch"
-    error = result(home, "fetch", str(old.torrent), "--manifest", str(old.torrent), status=4)
+    assert inside(home, "fetch", wrong, *manifest, *trust, status=3)["error"] == "publisher_mismatch"
+    error = inside(home, "fetch", str(old.torrent), "--manifest", str(old.torrent), status=4)
     assert error["error"] == "manifest"
     # Inside a torrent of its own, as a release, it is nothing either.
     shutil.copytree(old.files, tmp_path / "copy")
     shutil.copyfile(made["manifest"], tmp_path / "copy" / MANIFEST_NAME)
-    result(home, "seed", str(tmp_path / "copy"), *trust, status=6)
-    assert result(home, "verify", str(tmp_path / "copy"), *trust)["ok"]
+    inside(home, "seed", str(tmp_path / "copy"), *trust, status=6)
+    assert inside(home, "verify", str(tmp_path / "copy"), *trust)["ok"]
     assert not (home / "weightshare" / "models").exists()
 
 
@@ -301,20 +305,22 @@ EVIL = {
 
 
 @pytest.mark.parametrize("what", EVIL)
-def test_a_list_with_unsafe_names_is_refused_before_anything_is_written(tmp_path: Path, what: str) -> None:
+def test_unsafe_names_are_refused_before_anything_is_written(
+    tmp_path: Path, inside: Inside, what: str
+) -> None:
     info = v1_info("mistral-7B-v0.1", FILES)
     info["files"][0]["path"] = EVIL[what]
     torrent = torrent_file(tmp_path / "evil.torrent", info)
     home = tmp_path / "home"
     home.mkdir()
     words = "fetch", str(torrent), str(tmp_path / "here"), "--unsigned", "--allow-pickle"
-    assert result(home, *words, status=4)["error"] == "unsafe_path"
+    assert inside(home, *words, status=4)["error"] == "unsafe_path"
     assert not (tmp_path / "here").exists()
     assert not list(tmp_path.rglob("evil.json"))
 
 
-def test_a_folder_that_is_not_the_torrents_is_not_signed_for(tmp_path: Path) -> None:
-    old = Old(tmp_path)
+def test_a_folder_that_is_not_the_torrents_is_not_signed_for(tmp_path: Path, inside: Inside) -> None:
+    old = Old(inside, tmp_path)
     data = bytearray(FILES["consolidated.00.pth"])
     data[100_000] ^= 1
     (old.files / "consolidated.00.pth").write_bytes(data)
@@ -328,11 +334,11 @@ def test_a_folder_that_is_not_the_torrents_is_not_signed_for(tmp_path: Path) -> 
 
 def test_a_fetch_that_was_killed_goes_on(tmp_path: Path) -> None:
     files = {"consolidated.00.pth": bytes(range(256)) * 12_000, "params.json": b"{}"}
-    old = Old(tmp_path, v1_info("mistral-7B-v0.1", files), files)
+    old = Old(result, tmp_path, v1_info("mistral-7B-v0.1", files), files)
     made = old.adopt()
     home, here = old.home("user"), tmp_path / "here"
-    words = "fetch", old.magnet, str(here), "--manifest", made["manifest"], "--allow-pickle"
-    words = *words, "--trust", made["publisher"]
+    trust = "--allow-pickle", "--trust", made["publisher"]
+    words = "fetch", old.magnet, str(here), "--manifest", made["manifest"], *trust
     with plain_seeder(old.torrent, tmp_path) as peer:
         slow = Running(home, *words, "--peer", peer, "--max-down", "1M", "--json")
         with slow:
@@ -353,7 +359,7 @@ def test_a_fetch_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert contents(here) == contents(old.files)
 
 
-def test_options_that_do_not_go_together_are_told(tmp_path: Path) -> None:
+def test_options_that_do_not_go_together_are_told(tmp_path: Path, inside: Inside) -> None:
     link = f"magnet:?xt=urn:btih:{'ab' * 20}"
     for words in (
         ("fetch", link, "--unsigned", "--manifest", "x.json"),
@@ -362,6 +368,4 @@ def test_options_that_do_not_go_together_are_told(tmp_path: Path) -> None:
         ("fetch", link, "--manifest", "x.json", "--include", "*.json"),
         ("publish", str(tmp_path), "--name", "a/b", "--adopt", link, "--piece-length", "1M"),
     ):
-        done = weightshare(tmp_path, *words, "--json")
-        assert done.returncode == 2, words
-        assert json.loads(done.stdout or done.stderr)["error"] == "usage"
+        assert inside(tmp_path, *words, status=2)["error"] == "usage", words

@@ -3,7 +3,7 @@
     HOME/unsigned/<info-hash>/
       record.json       what this module reads and writes, with the SHA-256 of each file as it arrived
       SHA256SUMS        the same for `sha256sum -c`
-      plain.torrent     once it is whole
+      plain.torrent     what names the files; of a v2 one, once it is whole
       files/            where the files go when no folder is named
 
 The digests were taken when the files arrived. They tell a file that changed since; they do not tell who made it.
@@ -131,7 +131,7 @@ class UnsignedStore:
         return None
 
     def torrent(self, record: UnsignedRecord) -> bytes | None:
-        """Its `.torrent`, None while it is not whole."""
+        """Its `.torrent`, None if it is not known yet; of a v2 one, while it is not whole."""
         path = self.folder(record.info_hash) / _TORRENT
         return path.read_bytes() if path.exists() else None
 

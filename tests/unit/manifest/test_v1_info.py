@@ -35,7 +35,7 @@ def test_a_list_reads_as_the_engine_reads_it(pads: bool) -> None:
     assert [(file.path, file.size) for file in found.files] == [(p, len(d)) for p, d in FILES.items()]
     assert found.v1_hash.hex() == info_hash(info)
     assert found.padded is pads
-    layout = lt.torrent_info(build_plain_torrent(bencode.encode(info))).files()
+    layout = lt.torrent_info(build_plain_torrent(bencode.encode(info))).layout()
     theirs = [
         (layout.file_path(i), layout.file_size(i))
         for i in range(layout.num_files())

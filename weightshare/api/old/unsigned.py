@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,13 @@ from weightshare.content.naming import put_in_place
 from weightshare.content.staging import clear_staging, staging_lock
 from weightshare.content.store import Home
 from weightshare.content.unsigned_store import ArrivedFile, UnsignedRecord, UnsignedStore
-from weightshare.errors import CorruptError, FileInTheWayError, PickleError, UsageError
+from weightshare.errors import CorruptError, FileInTheWayError, IntegrityError, PickleError, UsageError
 from weightshare.files import sync_file
 from weightshare.manifest.info import TreeFile
 from weightshare.manifest.kinds import is_code, is_pickle
 from weightshare.manifest.metainfo import HashedFile, build_torrent, default_piece_length, parse_info
 from weightshare.manifest.model import MANIFEST_NAME
-from weightshare.manifest.plain import Plain, build_plain_torrent
+from weightshare.manifest.plain import Plain, build_plain_torrent, check_named, read_plain_torrent
 from weightshare.manifest.text import quoted
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
@@ -71,17 +72,25 @@ def fetch_unsigned(
     target = resolve_old(source, Network(reach.network))
     folder = Path(directory).expanduser().absolute() if directory is not None else None
     observe = _marked(observe)
-    with old_swarm(home, target, reach, observe) as swarm, home.scratch() as scratch:
-        plain = swarm.metadata(scratch)
+    target = _remembered(store, target)
+    with ExitStack() as stack:
+        swarm = None
+        if target.torrent is not None:
+            plain = target.torrent.plain
+        else:
+            swarm = stack.enter_context(old_swarm(home, target, reach, observe))
+            plain = swarm.metadata(stack.enter_context(home.scratch()))
         warnings = (UNSIGNED, *target.notes, *_judge(plain, allow_pickle=allow_pickle))
         on_found(plain)
-        with store.lock(plain.info_hash):
-            record = _record(store, plain, target, folder)
-            received = 0
-            if not record.complete:
-                record, received = _bring(store, swarm, plain, record, observe, force=force)
-            else:
-                _still_there(record)
+        stack.enter_context(store.lock(plain.info_hash))
+        record, received = _record(store, plain, target, folder), 0
+        if record.complete:
+            _still_there(record)
+        else:
+            if swarm is None:
+                swarm = stack.enter_context(old_swarm(home, target, reach, observe))
+                swarm.metadata(home.path)
+            record, received = _bring(store, swarm, plain, record, observe, force=force)
     return Unsigned(
         name=record.name,
         info_hash=record.info_hash,
@@ -93,6 +102,19 @@ def fetch_unsigned(
         sums=store.folder(record.info_hash) / "SHA256SUMS",
         warnings=warnings,
     )
+
+
+def _remembered(store: UnsignedStore, target: OldTarget) -> OldTarget:
+    """The target with its `.torrent`, where an earlier fetch has kept it: then the swarm need not be asked for it."""
+    for info_hash in (target.magnet.v2_hash, target.magnet.v1_hash):
+        record = store.get(info_hash.hex()) if target.torrent is None and info_hash is not None else None
+        kept = store.torrent(record) if record is not None else None
+        if kept is not None:
+            with suppress(IntegrityError):  # a damaged one comes again
+                torrent = read_plain_torrent(kept)
+                check_named(torrent.plain, target.magnet)
+                return replace(target, torrent=torrent)
+    return target
 
 
 def _marked(observe: Observer) -> Observer:
@@ -171,7 +193,7 @@ def _bring(
                 path=str(record.path),
                 paths=in_the_way,
             )
-        store.keep(record)
+        store.keep(record, torrent=_torrent(plain, record, ()) if plain.v2_hash is None else None)
         wanted = [position for position, file in enumerate(plain.files) if file.size]
         received = swarm.bring(plain, record.staging, wanted)
         for file in plain.files:
@@ -208,7 +230,7 @@ def _still_there(record: UnsignedRecord) -> None:
             )
 
 
-def _torrent(plain: Plain, record: UnsignedRecord, found: list[FileHashes]) -> bytes:
+def _torrent(plain: Plain, record: UnsignedRecord, found: Sequence[FileHashes]) -> bytes:
     if plain.v2_hash is None:
         return build_plain_torrent(plain.raw, trackers=record.trackers, web_seeds=record.web_seeds)
     hashed = [
