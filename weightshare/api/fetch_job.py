@@ -385,6 +385,7 @@ class FetchJob:
             mirrors=passed.heard.mirrors,
             parts=dict(held),
             hub_cache=described(self._store, record),
+            info_hash_v1=record.info_hash_v1,
         )
 
     # ---- where

@@ -38,7 +38,8 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
                 seeding=_is_locked(store, record),
                 kind=record.kind,
                 info_hash_v2=record.info_hash_v2,
-                embargo=embargo_of(store, record.info_hash_v2, time.time()),
+                embargo=embargo_of(store, record.info_hash, time.time()),
+                info_hash_v1=record.info_hash_v1,
             )
         )
     return tuple(listed)

@@ -30,6 +30,10 @@ from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.units import MAX_ENVELOPE, MAX_TORRENT
 
 _URL = ("http://", "https://")
+_OLD = (
+    "An old torrent is proven by a manifest that somebody signed for it (--manifest), or taken without a proof "
+    "(--unsigned)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def resolve(source: str, network: Network) -> Target:
     if magnet.v2_hash is None:
         raise UnsignedError(
             "This link has only a v1 (SHA-1) info-hash, and no signed release can be proven by one.",
-            hint="Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`.",
+            hint=f"Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`. {_OLD}",
         )
     return _with_sources(Target(magnet, notes=repaired.notes), network)
 
@@ -167,12 +171,19 @@ def _from_bytes(data: bytes, name: str) -> Target:
             f"{name} is neither a .torrent nor a signed manifest.",
             hint="Give a magnet link in quotes, an info-hash, a .torrent or a manifest.",
         )
-    torrent = parse_torrent(data)
+    try:
+        torrent = parse_torrent(data)
+    except MetainfoError as error:
+        if error.facts.get("field") != "meta version":
+            raise
+        raise UnsignedError(
+            f"{name} is a v1 torrent, and no signed release can be proven by one.", hint=_OLD
+        ) from error
     info = torrent.info
     if all(file.path != MANIFEST_NAME for file in info.files):
         raise UnsignedError(
             f"The torrent {info.name!r} carries no {MANIFEST_NAME}: nobody signed it.",
-            hint="Any BitTorrent client can fetch it; weightshare fetches what it can prove.",
+            hint="--unsigned takes it all the same, and proves nothing; it is kept apart from the releases.",
         )
     magnet = Magnet(v2_hash=info.v2_hash, v1_hash=info.v1_hash, name=info.name, trackers=torrent.trackers)
     return Target(replace(magnet, web_seeds=torrent.web_seeds), torrent)

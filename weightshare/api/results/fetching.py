@@ -69,6 +69,7 @@ class Fetched:
     mirrors: tuple[MirrorVouch, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
     hub_cache: InHubCache | None = None
+    info_hash_v1: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -81,7 +82,8 @@ class Fetched:
             "files": self.files,
             "seconds": round(self.seconds, 3),
             "received": self.received.to_json(),
-            "info_hash_v2": self.info_hash_v2,
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
             "complete": self.complete,
             "parts": dict(self.parts),
             "hub_cache": self.hub_cache.to_json() if self.hub_cache else None,
