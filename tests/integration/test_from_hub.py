@@ -103,7 +103,7 @@ def test_it_is_published_where_it_lies_and_matches_the_hub(
         user = tmp_path / "user"
         user.mkdir()
         words = ("--trust", str(made["publisher"]), "--peer", seeder.peer, "--json")
-        done = weightshare(user, "fetch", str(made["magnet"]), str(user / "got"), *words)
+        done = weightshare(user, "fetch", str(made["magnet"]), str(user / "got"), *said)
         assert done.returncode == 0, done.stderr.decode()
     assert contents(user / "got") == contents(cache.snapshot)
     assert cache.run("verify", made["release"])["ok"] is True
@@ -120,8 +120,8 @@ def test_it_is_published_and_served_from_a_cache_mounted_read_only(cache: Cache,
     with seeding(cache.home, before=ro) as seeder:
         user = tmp_path / "user"
         user.mkdir()
-        words = ("--trust", made["publisher"], "--peer", seeder.peer, "--json")
-        done = weightshare(user, "fetch", made["magnet"], str(user / "got"), *words)
+        said = ("--trust", made["publisher"], "--peer", seeder.peer, "--json")
+        done = weightshare(user, "fetch", made["magnet"], str(user / "got"), *said)
         assert done.returncode == 0, done.stderr.decode()
     assert contents(user / "got") == contents(cache.snapshot)
     assert cache.state() == before

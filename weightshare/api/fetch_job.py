@@ -407,7 +407,7 @@ class FetchJob:
 
     def _elsewhere(self) -> Record | None:
         """The whole release at another place than the one asked for: what the gate needs of it need not come again."""
-        records = self._store.of_hash(self._target.v2_hash.hex()) if self._wish.directory is None else []
+        records = self._store.of_hash(self.target.v2_hash.hex()) if self._wish.directory is None else []
         return next((record for record in records if record.complete), None)
 
     def _new_record(self, passed: Passed) -> Record:
