@@ -103,7 +103,7 @@ def test_it_is_published_where_it_lies_and_matches_the_hub(
         user = tmp_path / "user"
         user.mkdir()
         words = ("--trust", str(made["publisher"]), "--peer", seeder.peer, "--json")
-        done = weightshare(user, "fetch", str(made["magnet"]), str(user / "got"), *said)
+        done = weightshare(user, "fetch", str(made["magnet"]), str(user / "got"), *words)
         assert done.returncode == 0, done.stderr.decode()
     assert contents(user / "got") == contents(cache.snapshot)
     assert cache.run("verify", made["release"])["ok"] is True
