@@ -24,6 +24,7 @@ from weightshare.hub.settings import HubSettings
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.metainfo import parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME, Manifest, Source
+from weightshare.progress import Progress
 from weightshare.swarm.networks import Network
 from weightshare.trust import publishers
 from weightshare.trust.keys import create_key
@@ -182,9 +183,11 @@ def test_a_blob_that_was_written_over_is_not_published(cache: Cache, path: str, 
 
 def test_a_blob_that_lost_its_end_is_refused_before_anything_is_hashed(cache: Cache) -> None:
     os.truncate(blob(cache, "sub/vocab.json"), 3)
-    error = cache.publish(status=4)
+    reports: list[Progress] = []
+    error = cache.publish(status=4, observe=reports.append)
     assert "has 3 bytes, expected 8" in error["message"]
     assert error["paths"] == ["sub/vocab.json"]
+    assert not reports
 
 
 def test_a_file_that_the_hub_does_not_have_is_refused(cache: Cache) -> None:
