@@ -5,9 +5,9 @@ signed URLs, as the Hub does to its store; without nginx the stand-in holds them
 
 What the sides do. `ranges`: our range source in a process of its own, several ranges at once, into files, and the
 SHA-256 of each, compared with what the server says. `weightshare`: the whole of `weightshare fetch --sources hub`, the
-gate, every piece's proof and final names included; left out where the command does not know the option. `hf`:
-`hf download` by HTTP, which checks sizes only. `curl`: one file after the other; `curl -Z`: all at once; neither checks
-anything. `--per-connection RATE` has nginx give each connection no more, as stores far away do.
+gate, every piece's proof and final names included; its `.torrent` and manifest come from nginx, so not without it.
+`hf`: `hf download` by HTTP, which checks sizes only. `curl`: one file after the other; `curl -Z`: all at once; neither
+checks anything. `--per-connection RATE` has nginx give each connection no more, as stores far away do.
 
 The bound. On two cores everything is copies: nginx spends about 0.25 core-seconds a GiB on sendfile, whoever receives
 0.6 to 0.9 on taking it from the socket and writing it to the page cache, and SHA-256 with the processor's own
@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -41,9 +42,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.harness import alternate, hardware, medians, print_table, publish
 from bench.sides import COMMAND, LIMIT, ROOT, ended, environment, nginx, weightshare
+from weightshare.api import publishing
+from weightshare.api.origin import Origin
+from weightshare.api.results import HubStanding
+from weightshare.content.store import Home
 from weightshare.units import GIB, MIB, parse_size
 
 REPO = "bench/model"
+_CPU: dict[str, list[float]] = {}  # seconds of processor time of each side's own processes, by run
 THEIRS = ("hf", "curl", "curl -Z")
 RANGES = """
 import hashlib, json, os, sys, threading
@@ -60,37 +66,45 @@ source = hub_source(
 )
 stop = threading.Event()
 
-def begin(path, offset, length, file):
-    at = offset
-    def take(view):
-        nonlocal at
-        while view:
-            count = os.pwrite(file, view, at)
-            at, view = at + count, view[count:]
-    return pool.submit(source.read, path, offset, length, take=take, stop=stop)
-
-def proven(path, expected, file, parts):
-    # Follows the ranges as they come, from the page cache.
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
-    for part, offset, length in parts:
-        part.result()
-        while length:
-            count = os.preadv(file, [buffer[:min(length, len(buffer))]], offset)
-            digest.update(buffer[:count])
-            offset, length = offset + count, length - count
-    if expected and digest.hexdigest() != expected:
-        sys.exit(f"{path} is not what the server says")
-
-with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(max(1, len(files))) as provers:
-    proofs = []
-    for path, size, expected in files:
+class File:
+    def __init__(self, path, size, expected):
+        self.path, self.size, self.expected = path, size, expected
         place = Path(target, path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        spans = [(offset, min(span, size - offset)) for offset in range(0, size, span)]
-        parts = [(begin(path, offset, length, file), offset, length) for offset, length in spans]
-        proofs.append(provers.submit(proven, path, expected, file, parts))
-    for proof in proofs:
+        self.file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        self.digest, self.hashed, self.parts = hashlib.sha256(), 0, []
+
+    def read(self, offset, length):
+        at = offset
+        def take(view):
+            nonlocal at
+            if self.hashed == at:  # its turn: hashed while it is in the processor's cache
+                self.digest.update(view)
+                self.hashed += len(view)
+            while view:
+                count = os.pwrite(self.file, view, at)
+                at, view = at + count, view[count:]
+        source.read(self.path, offset, length, take=take, stop=stop)
+
+    def prove(self):
+        # What came out of turn is hashed from the page cache.
+        buffer = memoryview(bytearray(1 << 18))
+        for part, end in self.parts:
+            part.result()
+            while self.hashed < end:
+                count = os.preadv(self.file, [buffer[:end - self.hashed]], self.hashed)
+                self.digest.update(buffer[:count])
+                self.hashed += count
+        if self.digest.hexdigest() != self.expected:
+            sys.exit(f"{self.path} is not what the server says")
+
+opened = [File(*facts) for facts in files]
+spans = [(offset, min(span, file.size - offset), file) for file in opened for offset in range(0, file.size, span)]
+spans.sort(key=lambda one: one[0])  # file by file in turn, so that each is read in order
+with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(len(files)) as provers:
+    for offset, length, file in spans:
+        file.parts.append((pool.submit(file.read, offset, length), offset + length))
+    for proof in [provers.submit(file.prove) for file in opened]:
         proof.result()
 """
 
@@ -122,6 +136,7 @@ def main() -> None:
     ratios["vs_best"] = rates["ranges"] / best[0]
     if "weightshare" in rates:
         ratios["fetch_vs_best"] = rates["weightshare"] / best[0]
+    busy = medians(_CPU)
     result: dict[str, Any] = {
         "bench": "hub",
         "hardware": facts,
@@ -133,6 +148,7 @@ def main() -> None:
         "ranges_at_once": asked.threads,
         "runs": asked.runs,
         "seconds": figures,
+        "cpu_seconds": busy,
         "mib_per_second": rates,
         "best": best[1],
         "ratios": ratios,
@@ -140,8 +156,11 @@ def main() -> None:
     limit = f", {asked.per_connection}/s a connection" if asked.per_connection else ""
     print_table(
         f"hub: {total / GIB:.2f} GiB in {asked.files} files from {server}{limit}, median of {asked.runs}",
-        ["side", "seconds", "MiB/s", "over the best of theirs"],
-        [[side, seconds, rates[side], rates[side] / best[0]] for side, seconds in medians(figures).items()],
+        ["side", "seconds", "MiB/s", "over the best of theirs", "CPU s"],
+        [
+            [side, seconds, rates[side], rates[side] / best[0], busy[side]]
+            for side, seconds in medians(figures).items()
+        ],
     )
     publish(result, as_json=asked.json, out=asked.out)
 
@@ -149,31 +168,27 @@ def main() -> None:
 def _measure(
     work: Path, asked: argparse.Namespace, stack: ExitStack
 ) -> tuple[dict[str, list[float]], int, str]:
-    folder = work / "model"
+    site = work / "site"
+    folder, pages = site / "model", site / "pages"
     _make(folder, parse_size(asked.size), asked.files)
-    home = work / "home"
-    weightshare(home, "keys", "new", "bench")
-    made = json.loads(weightshare(home, "publish", str(folder), "--name", REPO, "--json"))
-    store = None
-    if shutil.which("nginx"):
-        rate = parse_size(asked.per_connection) if asked.per_connection else None
-        store = f"http://127.0.0.1:{stack.enter_context(nginx(work, folder, rate=rate))}"
-    elif asked.per_connection:
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.iterdir()}
+    with_nginx = shutil.which("nginx") is not None
+    if asked.per_connection and not with_nginx:
         raise SystemExit("--per-connection wants nginx.")
-    hub = stack.enter_context(_hub(folder, store))
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.*")}
+    rate = parse_size(asked.per_connection) if asked.per_connection else None
+    port = stack.enter_context(nginx(work, site, rate=rate)) if with_nginx else None
+    hub = stack.enter_context(_hub(folder, f"http://127.0.0.1:{port}/model" if port else None))
     target = work / "out"
     env = {"HF_ENDPOINT": hub["url"], "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    env |= {"HF_HOME": str(work / "hf"), "HF_HUB_DISABLE_XET": "1"}
-    files = [[path, size, hub["sha256"].get(path)] for path, size in sorted(sizes.items())]
+    env |= {"HF_HOME": str(work / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+    files = [[path, size, hub["sha256"][path]] for path, size in sorted(sizes.items())]
     job = json.dumps([REPO, hub["commit"], str(target), asked.threads, parse_size(asked.span), files])
     sides: dict[str, Callable[[], float]] = {
         "ranges": lambda: _timed([sys.executable, "-c", RANGES, job], target, env),
     }
-    if fetch := _fetch(made, target):
-        leech = work / "leech"
-        weightshare(leech, "trust", "add", "bench", made["publisher"])
-        sides["weightshare"] = lambda: _timed(fetch, target, env, leech)
+    if port:
+        fetch, leech = _published(work, folder, pages, f"http://127.0.0.1:{port}/pages", hub["commit"])
+        sides["weightshare"] = lambda: _timed([*fetch, str(target), "--quiet"], target, env, leech)
     hf = shutil.which("hf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if hf:
         download = [hf, "download", REPO, "--revision", hub["commit"], "--cache-dir", str(target)]
@@ -184,27 +199,33 @@ def _measure(
         listing.write_text("".join(f'url = "{start}/{path}"\noutput = "{target / path}"\n' for path in sizes))
         curl = ["curl", "--silent", "--fail", "--location", "--create-dirs", "--config", str(listing)]
         sides["curl"] = lambda: _timed(curl, target, env)
-        sides["curl -Z"] = lambda: _timed([*curl, "--parallel"], target, env)
+        sides["curl -Z"] = lambda: _timed([*curl, "--parallel", "--no-progress-meter"], target, env)
     for side in sides.values():
         side()  # not counted: programs and their caches of bytecode are warm for all
-    return alternate(sides, asked.runs), sum(sizes.values()), "nginx" if store else "the stand-in"
+    counted = {name: _with_cpu(name, side) for name, side in sides.items()}
+    return alternate(counted, asked.runs), sum(sizes.values()), "nginx" if port else "the stand-in"
 
 
-def _fetch(made: dict[str, Any], target: Path) -> list[str] | None:
-    """Our whole fetch from the Hub alone; None where the command does not know how."""
-    if "--sources" not in _help("fetch"):
-        return None
-    return [*COMMAND, "fetch", made["torrent"], str(target), "--quiet", "--sources", "hub"]
-
-
-def _help(command: str) -> str:
-    ran = subprocess.run([*COMMAND, command, "--help"], capture_output=True, text=True, env=environment())
-    return ran.stdout
+def _published(work: Path, folder: Path, pages: Path, site: str, commit: str) -> tuple[list[str], Path]:
+    """The same files as a release that nobody seeds; the command that fetches it, and the home for that."""
+    home, leech = work / "home", work / "leech"
+    weightshare(home, "keys", "new", "bench")
+    pages.mkdir(mode=0o755)
+    made: dict[str, Any] = publishing.publish(
+        folder,
+        name=REPO,
+        home=Home(home),
+        origin=Origin(HubStanding(REPO, commit, False, "a benchmark")),
+        torrent_urls=[f"{site}/model.torrent"],
+        out=pages,
+    ).to_json()
+    weightshare(leech, "trust", "add", "bench", made["publisher"])
+    return [*COMMAND, "fetch", made["magnet"], "--sources", "hub"], leech
 
 
 def _make(folder: Path, size: int, files: int) -> None:
     """Shards of random bytes, and a small file."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     length = size // files
     header = json.dumps({"w": {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}}).encode()
     for index in range(files):
@@ -226,6 +247,18 @@ def _hub(folder: Path, store: str | None) -> Iterator[dict[str, Any]]:
     with ended(process):
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
+
+
+def _with_cpu(name: str, side: Callable[[], float]) -> Callable[[], float]:
+    def run() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = side()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        _CPU.setdefault(name, []).append(spent)
+        return seconds
+
+    return run
 
 
 def _timed(command: list[str], target: Path, env: dict[str, str], home: Path | None = None) -> float:

@@ -22,7 +22,7 @@ from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
 from weightshare.api.recording import record_landed
 from weightshare.api.results import Fetched, Preview, Received
-from weightshare.api.servers import servers_of
+from weightshare.api.servers import nobody, servers_of
 from weightshare.api.sources import Target
 from weightshare.api.supplying import Pool
 from weightshare.api.transferring import Bringer, Came
@@ -301,9 +301,13 @@ class FetchJob:
         if not self._wish.sources.hub:
             return None
         manifest = passed.decision.verified.manifest
-        return stack.enter_context(
-            servers_of(manifest, passed.info, self.target, self._wish.network, self._warnings.append)
+        network = self._wish.network
+        found = stack.enter_context(
+            servers_of(manifest, passed.info, self.target, network, self._warnings.append)
         )
+        if found is None and not self._wish.sources.swarm:
+            raise nobody(manifest, network)
+        return found
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""

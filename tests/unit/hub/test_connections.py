@@ -231,12 +231,15 @@ def test_a_proxy_connects_for_https(
     with https_site(tmp_path) as site:
         site.pages["/m/a"] = Page(BODY)
         url = f"https://{site.host}/"
-        with mirror(url, proxies=environment_proxy) as ours, pytest.raises(SourceError, match="certificate"):
+        with (
+            mirror(url, proxies=environment_proxy, reach=_public) as ours,
+            pytest.raises(SourceError, match="certificate"),
+        ):
             read(ours)
         monkeypatch.setenv("SSL_CERT_FILE", str(site.certificate))
-        with mirror(url, proxies=environment_proxy) as ours:
+        with mirror(url, proxies=environment_proxy, reach=_public) as ours:
             assert read(ours) == BODY
-        with mirror(url) as ours:
+        with mirror(url, proxies=environment_proxy, reach=local) as ours:
             assert read(ours) == BODY
         site.pages["/m/b"] = Page(status=302, location="http://127.0.0.1:1/")
         with mirror(url) as ours, pytest.raises(SourceError, match="redirects to 'http:"):
