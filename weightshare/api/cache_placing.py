@@ -22,7 +22,7 @@ from weightshare.content.receipts import Receipt
 from weightshare.content.store import Record, Store
 from weightshare.errors import CheckpointError, DiskError, FileInTheWayError, TreeMismatchError, UsageError
 from weightshare.files import existing, sync_folder
-from weightshare.hub.cache_layout import Cached, possible, wants_no_links
+from weightshare.hub.cache_layout import Cached, etag_of, possible, wants_no_links
 from weightshare.hub.cache_locks import blob_lock
 from weightshare.hub.etags import ATTRIBUTES, Etags
 from weightshare.hub.settings import HubSettings
@@ -179,7 +179,7 @@ class CachePlace:
         entry = self._entries[path]
         names = [entry.sha256.hex()]
         if path in self._listing:
-            names.append(self._listing[path].etag)
+            names.append(etag_of(self._listing[path]))
         places = [self._target(path), *(self._cached.blobs / name for name in names)]
         # A small file is often the same at another commit, and its blob's name cannot be told without its bytes.
         others = (commit / path for commit in self._cached.other_commits())
