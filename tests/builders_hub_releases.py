@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.builders_checkpoints import digest
 from tests.cli.helpers import result
 from tests.integration.releases import Published
 from weightshare.api.asking import Asked, intent_of
@@ -78,4 +79,15 @@ def picture(folder: Path) -> dict[str, Any]:
             found[path] = "folder", status.st_mtime_ns
         else:
             found[path] = "file", place.read_bytes(), status.st_mtime_ns, status.st_ino
+    return found
+
+
+def stamps(folder: Path) -> dict[str, tuple[str, int, int, int]]:
+    """What a big folder holds: of each file its digest, of each link its target; with inode, mode and mtime."""
+    found = {}
+    for place in sorted(folder.rglob("*")):
+        status = place.lstat()
+        what = os.readlink(place) if place.is_symlink() else digest(place) if place.is_file() else ""
+        path = place.relative_to(folder).as_posix()
+        found[path] = what, status.st_ino, status.st_mode, status.st_mtime_ns
     return found

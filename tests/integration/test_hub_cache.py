@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.builders_checkpoints import place, shard
 from tests.builders_hub_releases import ATTRIBUTES, COMMIT, REPO, on_disk, picture, publish_from_hub
 from tests.cli.helpers import weightshare
 from tests.integration.releases import Published
-from tests.integration.running import Seeder, seeding
+from tests.integration.running import Running, Seeder, seeding
+from tests.integration.waiting import until
+from weightshare.content.store import STAGING
 from weightshare.hub.etags import git_blob_id
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.units import KIB
@@ -89,7 +92,10 @@ def user(release: tuple[Published, Seeder], tmp_path: Path) -> User:
 
 def others_revision(user: User) -> None:
     """What huggingface_hub has of another commit: the large file is the same, and its own `main`."""
-    place(user.repository / "blobs", {LARGE: FILES["model.safetensors"], "1" * 40: b"another card"})
+    place(user.repository / "blobs", {"1" * 40: b"another card"})
+    # As of 2.x a blob may be a link into a store that all repositories of the cache share.
+    place(user.cache / "blobs" / "ab", {"ab" * 32: FILES["model.safetensors"]})
+    user.blob.symlink_to("../../blobs/ab/" + "ab" * 32)
     snapshot = user.repository / "snapshots" / OTHER
     snapshot.mkdir(parents=True)
     (snapshot / "weights.safetensors").symlink_to(f"../../blobs/{LARGE}")
@@ -155,6 +161,10 @@ def test_where_it_lands_can_be_said(user: User, tmp_path: Path) -> None:
 def test_what_the_cache_has_is_proven_and_used(user: User) -> None:
     others_revision(user)
     before = picture(user.repository)
+    planned = user.fetch("--dry-run")
+    assert planned["path"] == str(user.snapshot)
+    assert {one["from"] for one in planned["files"] if one["size"] > 100 * KIB} == {"in the Hub's cache"}
+    assert picture(user.repository) == before
     fetched = user.fetch()
     assert fetched["received"]["swarm"] < 50 * KIB
     assert fetched["hub_cache"]["main"] == OTHER, "somebody asked the Hub where main was, and we have not"
@@ -194,8 +204,8 @@ def test_a_blob_that_changes_is_noticed_and_mended(user: User) -> None:
     served = weightshare(user.home, "seed", REPO, "--json", limit=30)
     assert served.returncode == 4
     assert b"model.safetensors" in served.stdout
-    fetched = user.fetch()
-    assert 0 < fetched["received"]["swarm"] < 400 * KIB
+    mended = user.run("verify", REPO, "--repair", "--peer", user.peer)
+    assert 0 < mended["repaired_bytes"] < 400 * KIB
     assert user.blob.read_bytes() == FILES["model.safetensors"]
     assert user.run("verify", REPO)["ok"]
     assert (user.snapshot / "model.safetensors").is_symlink()
@@ -230,3 +240,67 @@ def test_where_links_cannot_be_made_the_files_lie_in_the_snapshot(user: User) ->
     assert user.run("verify", REPO)["ok"]
     assert user.run("rm", REPO)["deleted"] == len(FILES)
     assert not user.repository.exists()
+
+
+def test_a_fetch_that_is_cut_short_goes_on_and_shows_nothing(user: User, tmp_path: Path) -> None:
+    words = (
+        "fetch",
+        user.published.magnet,
+        *user.published.trust,
+        "--peer",
+        user.peer,
+        "--max-down",
+        "100K",
+        "--json",
+    )
+    staged = user.repository / STAGING
+    with Running(user.home, *words, more={"HF_HUB_CACHE": str(user.cache)}) as running:
+        until(lambda: any(staged.rglob("model.safetensors")), "the first bytes", within=30)
+        running.kill()
+    assert not list((user.repository / "blobs").iterdir())
+    assert not list(user.snapshot.rglob("*"))
+    assert not (user.repository / "refs").exists()
+    assert [one["complete"] for one in user.run("ls")["releases"]] == [False]
+    assert user.fetch()["hub_cache"]["main"] == COMMIT
+    assert not staged.exists()
+
+
+def test_a_run_that_ended_among_the_names_is_finished(user: User) -> None:
+    user.fetch()
+    # As it is when the power goes between two blobs: no link for one, no blob for another, no branch.
+    (user.snapshot / "model.safetensors").unlink()
+    small = user.repository / "blobs" / os.readlink(user.snapshot / "config.json").rpartition("/")[2]
+    small.unlink()
+    (user.repository / "refs" / "main").unlink()
+    fetched = user.fetch()
+    assert fetched["received"]["swarm"] == len(FILES["config.json"])
+    assert fetched["hub_cache"]["main"] == COMMIT
+    assert user.run("verify", REPO)["ok"]
+
+
+def test_a_part_is_no_snapshot_that_main_leads_to(user: User) -> None:
+    fetched = user.fetch("--include", "*.json")
+    assert fetched["hub_cache"]["main"] is None
+    assert sorted(path.name for path in user.snapshot.iterdir()) == ["config.json", "tokenizer.json"]
+    assert user.fetch()["hub_cache"]["main"] == COMMIT
+
+
+def test_a_blob_that_another_program_is_making_is_waited_for(user: User) -> None:
+    lock = user.cache / ".locks" / "models--acme--m7b" / f"{LARGE}.lock"
+    lock.parent.mkdir(parents=True)
+    words = ("fetch", user.published.magnet, *user.published.trust, "--peer", user.peer, "--json")
+    held = FileLock(lock)
+    with held, Running(user.home, *words, more={"HF_HUB_CACHE": str(user.cache)}) as running:
+        until(
+            lambda: any((user.repository / "blobs").glob("*")),
+            "blobs before the one that is locked",
+            within=30,
+        )
+        assert running.status is None
+        # huggingface_hub ends its download: the blob is here now, whole.
+        user.blob.write_bytes(FILES["model.safetensors"])
+        inode = user.blob.stat().st_ino
+        held.release()
+        running.result()
+    assert user.blob.stat().st_ino == inode, "what was there first stays"
+    assert not (user.repository / STAGING).exists()

@@ -22,9 +22,9 @@ from weightshare.content.receipts import Receipt
 from weightshare.content.store import Record, Store
 from weightshare.errors import CheckpointError, DiskError, FileInTheWayError, TreeMismatchError, UsageError
 from weightshare.files import existing, sync_folder
-from weightshare.hub.cache_layout import Cached, possible, wants_no_links
+from weightshare.hub.cache_layout import Cached, etag_of, possible, wants_no_links
 from weightshare.hub.cache_locks import blob_lock
-from weightshare.hub.etags import ATTRIBUTES, Etags
+from weightshare.hub.etags import ATTRIBUTES, MOST_IN_GIT, Etags
 from weightshare.hub.settings import HubSettings
 from weightshare.manifest.metainfo import TreeFile
 from weightshare.manifest.model import Manifest
@@ -179,7 +179,7 @@ class CachePlace:
         entry = self._entries[path]
         names = [entry.sha256.hex()]
         if path in self._listing:
-            names.append(self._listing[path].etag)
+            names.append(etag_of(self._listing[path]))
         places = [self._target(path), *(self._cached.blobs / name for name in names)]
         # A small file is often the same at another commit, and its blob's name cannot be told without its bytes.
         others = (commit / path for commit in self._cached.other_commits())
@@ -311,7 +311,7 @@ class CachePlace:
             places = (self._cached.snapshot / ATTRIBUTES, self._staged / ATTRIBUTES)
             attributes = None
             if ATTRIBUTES in self._entries:
-                attributes = next((place.read_bytes() for place in places if place.is_file()), None)
+                attributes = next((_read(place) for place in places if place.is_file()), None)
             etags = Etags(attributes, self._listing)
             if attributes is None and ATTRIBUTES in self._entries:
                 return etags  # it is still to come
@@ -359,6 +359,8 @@ def point_main(store: Store, record: Record, *, move: bool) -> None:
     before, commit = notes.cached.ref(), notes.cached.commit
     if before == commit or (before is not None and not move):
         return
+    if not (move or os.access(notes.cached.folder, os.W_OK)):
+        return  # a cache that has become read-only is as good as before
     try:
         notes.will_point(before)
         notes.cached.point(commit)
@@ -396,6 +398,11 @@ def _check_listing(cached: Cached, manifest: Manifest) -> None:
             hint="Ask the publisher. With --no-hf-cache it goes into the store, and no library takes it for the Hub's.",
             path=entry.path,
         )
+
+
+def _read(place: Path) -> bytes:
+    with place.open("rb") as file:
+        return file.read(MOST_IN_GIT)
 
 
 def _refused(target: Path, error: OSError) -> DiskError:

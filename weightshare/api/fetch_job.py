@@ -143,7 +143,8 @@ class FetchJob:
     def _previewed(self, passed: Passed, live: Transfer | None) -> Preview:
         self._enter(State.PLANNING)
         record = self._record or self._new_record(passed)
-        seen = preview(passed, record, self._store, self._wish, self._pieces(passed, record, live))
+        pieces, placer = self._pieces(passed, record, live), self._placer(record, passed)
+        seen = preview(passed, record, self._store, self._wish, pieces, placer)
         self._enter(State.DONE)
         return seen
 
@@ -160,6 +161,9 @@ class FetchJob:
         for state in states:
             self.machine.enter(state, time.monotonic())
 
+    def _placer(self, record: Record, passed: Passed) -> CachePlace | None:
+        return CachePlace.of(record, self._store, self._cached, passed, force=self._wish.force)
+
     def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
         return PieceReuse(passed.info, record, self._store, self.target.torrent, live)
 
@@ -172,7 +176,7 @@ class FetchJob:
             self._wish.on_passed(passed.decision.verified)
         select = self._wish.select
         with self._store.lock(record), ExitStack() as stack:
-            placer = CachePlace.of(record, self._store, self._cached, passed, force=self._wish.force)
+            placer = self._placer(record, passed)
             pieces = self._pieces(passed, record, live)
             plan = plan_landing(
                 passed.info,

@@ -13,7 +13,6 @@ repositories of the cache share. (Hub docs, "Understand caching"; huggingface_hu
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -23,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightshare.files import write_atomically
-from weightshare.hub.etags import Listed
+from weightshare.hub.cache import COMMIT, Snapshot, kept_listing
+from weightshare.hub.listing import HubFile, Listing
 
 MAIN = "main"
 _TAG = "CACHEDIR.TAG"
@@ -32,9 +32,7 @@ _TAG_TEXT = (
     b"# This file is a cache directory tag created by weightshare.\n"
     b"# For information about cache directory tags see https://bford.info/cachedir/\n"
 )
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_LARGEST_LISTING = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +161,10 @@ class Cached:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(place, commit.encode("ascii"))
 
-    def listing(self) -> dict[str, Listed]:
-        """The Hub's list of the commit's files by path, if huggingface_hub has left one; else nothing."""
-        place = self.folder / "trees" / f"{self.commit}.json"
-        try:
-            if place.stat().st_size > _LARGEST_LISTING:
-                return {}
-            table = json.loads(place.read_bytes())
-            if table["format_version"] != 1:
-                return {}
-            found = {
-                str(path): Listed(entry["blob_id"], entry.get("lfs_sha256"))
-                for path, entry in table["files"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return {}
-        return {path: one for path, one in found.items() if _is_hex(one.etag)}
+    def listing(self) -> Listing:
+        """The Hub's list of the commit's files, if huggingface_hub has left one that can be read; else nothing."""
+        found = kept_listing(Snapshot(self.repo, self.commit, self.snapshot)) or {}
+        return {path: file for path, file in found.items() if _HEX.fullmatch(etag_of(file))}
 
     def prune(self) -> None:
         """Remove what is empty now: folders of the snapshot, then of the repository.
@@ -215,7 +201,7 @@ def possible(repo: str, commit: str) -> bool:
     return (
         len(parts) in (1, 2)
         and all(part and "--" not in part and ".." not in part for part in parts)
-        and _COMMIT.fullmatch(commit) is not None
+        and COMMIT.fullmatch(commit) is not None
     )
 
 
@@ -225,8 +211,9 @@ def wants_no_links(env: Mapping[str, str] | None = None) -> bool:
     return env.get("HF_HUB_DISABLE_SYMLINKS", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def _is_hex(text: object) -> bool:
-    return isinstance(text, str) and _HEX.fullmatch(text) is not None
+def etag_of(file: HubFile) -> str:
+    """With which ETag the Hub serves a file, and so what its blob is called."""
+    return file.sha256 or file.git
 
 
 def _prune(root: Path) -> None:

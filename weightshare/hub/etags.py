@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import partial
 from pathlib import Path
 
+from weightshare.hub.listing import Listing
 from weightshare.units import MIB
 
 ATTRIBUTES = ".gitattributes"
@@ -51,19 +52,6 @@ class Etag:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A file as the Hub lists it: its git blob id (for one in LFS that of the pointer), its SHA-256 if it is in LFS."""
-
-    blob_id: str
-    sha256: str | None
-
-    @property
-    def etag(self) -> str:
-        """With what the Hub serves it."""
-        return self.sha256 or self.blob_id
-
-
-@dataclass(frozen=True, slots=True)
 class _Rule:
     pattern: str
     large: bool
@@ -78,7 +66,7 @@ class Etags:
         listing: the Hub's own list of its files by path, as far as it is known.
     """
 
-    def __init__(self, attributes: bytes | None, listing: Mapping[str, Listed] | None = None) -> None:
+    def __init__(self, attributes: bytes | None, listing: Listing | None = None) -> None:
         self._own = attributes is not None
         self._rules = _read(attributes) if attributes is not None else _defaults()
         self._listing = listing or {}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from weightshare.hub.etags import MOST_IN_GIT, Etags, Listed, git_blob_id
+from weightshare.hub.etags import MOST_IN_GIT, Etags, git_blob_id
+from weightshare.hub.listing import HubFile
 from weightshare.units import MIB
 
 
@@ -57,7 +58,7 @@ def test_patterns_are_git_s(line: str, path: str, large: bool, tmp_path: Path) -
 
 
 def test_what_decides_is_said() -> None:
-    listed = {"a.safetensors": Listed("1" * 40, None), "b.txt": Listed("1" * 40, "2" * 64)}
+    listed = {"a.safetensors": HubFile(9, "1" * 40), "b.txt": HubFile(9, "1" * 40, "2" * 64)}
     etags = Etags(b"*.txt filter=lfs\n", listed)
     assert etags.large("a.safetensors", 20 * MIB) == (False, "the Hub's listing of the commit says so")
     assert etags.large("b.txt", 1)[0]
