@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from weightshare.api.reach import Reach
 from weightshare.errors import DownloadError
 from weightshare.manifest.text import quoted
 from weightshare.swarm.networks import Network, allows_host, is_inside
@@ -48,7 +48,7 @@ def download(
     if claimed and network is Network.PUBLIC and (host == "localhost" or is_inside(host)):
         raise _failed(url, "a stranger's link leads inside your own network")
     # The connection to a proxy of the user's may well lead inside; what the proxy then asks is for it to say.
-    reach = _Reach(network, inside=not claimed or _proxied(host))
+    reach = Reach(network, inside=not claimed or _proxied(host))
     # A proxy would be asked for what is never asked outside; on the public network it is the user's own choice.
     proxies = [] if network is Network.PUBLIC else [urllib.request.ProxyHandler({})]
     opener = urllib.request.build_opener(
@@ -74,42 +74,8 @@ def download(
     return bytes(body)
 
 
-class _Reach:
-    """Which addresses may be connected to, whatever name or redirect led there.
-
-    Args:
-        network: the network allowed.
-        inside: whether the public network includes this machine and its own; over once an address outside was asked.
-    """
-
-    def __init__(self, network: Network, *, inside: bool) -> None:
-        self._network = network
-        self._inside = inside
-
-    def connect(self, address: tuple[str, int], timeout: Any = None, source: Any = None) -> socket.socket:
-        """What `socket.create_connection` does, over the addresses that are allowed."""
-        host, port = address
-        refused: OSError = OSError(f"{host} has no address")
-        for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            numeric = str(found[0])
-            inside = is_inside(numeric)
-            if not allows_host(self._network, numeric):
-                refused = OSError(f"{numeric} lies outside the network allowed ({self._network})")
-            elif self._network is Network.PUBLIC and inside and not self._inside:
-                refused = OSError(f"a stranger's link leads to {numeric}, inside your own network")
-            else:
-                try:
-                    connection = socket.create_connection((numeric, port), timeout, source)
-                except OSError as error:
-                    refused = error
-                    continue
-                self._inside = self._inside and inside
-                return connection
-        raise refused
-
-
 class _Http(urllib.request.HTTPHandler):
-    def __init__(self, reach: _Reach) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
         self._reach = reach
 
@@ -123,7 +89,7 @@ class _Http(urllib.request.HTTPHandler):
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, reach: _Reach) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
         self._reach = reach
 

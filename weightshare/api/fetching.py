@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
@@ -79,6 +80,7 @@ def fetch(
     on_range: OnRange | None = None,
     on_passed: OnPassed | None = None,
     follower: Follower | None = None,
+    hub_cache: HubCache | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
     on_fetched: Callable[[Fetched], None] = _unmentioned,
@@ -92,7 +94,7 @@ def fetch(
 
     Args:
         source: a magnet link, a v2 info-hash, a `.torrent` or signed manifest by path or URL.
-        directory: the folder the files land in; None chooses one in `home`.
+        directory: the folder the files land in; None chooses one in the Hub's cache or in `home`, see `hub_cache`.
         home: where records, pins and, by default, files are kept.
         trust: fingerprints (`SHA256:…`) to pin if the publisher is unknown.
         confirm: asks the user about an unknown publisher; None where nobody can be asked.
@@ -125,6 +127,8 @@ def fetch(
         on_passed: told of the verified manifest before any weight byte is asked for; what it raises ends the fetch, and
             nothing is kept. Not called if the whole release is here already.
         follower: told of every piece as it lands; for a load that goes on beside the fetch.
+        hub_cache: whether a fetch without `directory` ends in the cache of huggingface_hub; None leaves it to whether
+            the manifest names a Hub repository and that cache is there.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
         on_fetched: told when it is complete, before it is served.
@@ -168,6 +172,7 @@ def fetch(
             on_range=on_range,
             on_passed=on_passed,
             follower=follower,
+            hub_cache=hub_cache,
             observe=observe,
         ),
         force=force,
@@ -223,6 +228,7 @@ class How(TypedDict, total=False):
     on_range: OnRange | None
     on_passed: OnPassed | None
     follower: Follower | None
+    hub_cache: HubCache | None
     observe: Observer
 
 
@@ -299,6 +305,7 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         on_passed=how.get("on_passed"),
         follower=how.get("follower"),
         select=None if select.everything else select,
+        hub_cache=how.get("hub_cache") or HubCache(),
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

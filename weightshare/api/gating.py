@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand, Heard
 from weightshare.api.following import Follower
 from weightshare.api.ordering import FetchOrder, OnRange
@@ -52,6 +53,7 @@ class Wish:
     on_passed: OnPassed | None = None
     follower: Follower | None = None
     select: Selection | None = None
+    hub_cache: HubCache = field(default_factory=HubCache)
 
     @property
     def watched(self) -> bool:

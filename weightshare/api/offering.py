@@ -309,9 +309,12 @@ def _manifest_file(store: Store, located: Located, record: Record) -> Path:
 
 
 def links_of(store: Store, record: Record | None) -> dict[str, Path]:
-    """The links that were followed when the folder was published, as far as they still lead to the same files."""
+    """The links that were followed when the folder was published, or made when a Hub cache was filled.
+
+    Only as far as they still lead to the same files.
+    """
     links: dict[str, Path] = {}
-    if record is None or record.kind != "published":
+    if record is None or (record.kind != "published" and store.cached(record) is None):
         return links
     for path, receipt in load_receipts(store.folder(record) / "receipts.json").items():
         place = record.path / path

@@ -13,6 +13,7 @@ from pathlib import Path
 from weightshare.api import oms
 from weightshare.api.asking import Asked, Intent, check_asked, intent_of
 from weightshare.api.drafting import HashedCheckpoint, draft, team_draft
+from weightshare.api.origin import Origin
 from weightshare.api.releasing import is_writable, release
 from weightshare.api.results import Published
 from weightshare.api.signers import open_both
@@ -53,6 +54,7 @@ def publish(
     out: Path | None = None,
     home: Home | None = None,
     observe: Observer = ignore,
+    origin: Origin | None = None,
 ) -> Published:
     """Publish a folder as a signed release.
 
@@ -83,6 +85,8 @@ def publish(
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where keys and the store are.
         observe: told how the hashing goes.
+        origin: where on the Hub the files come from, and what to hold them against: then the folder is a snapshot
+            in the Hub's cache and nothing is written into it; see `hub_publishing`.
 
     Raises:
         RefusedContentError: the folder holds what should not be published.
@@ -119,15 +123,18 @@ def publish(
     if oms_key is not None:
         writable = is_writable(checkpoint.root)
         checkpoint, oms_signer = oms.prepare(checkpoint, oms_key, passphrase, writable=writable)
-    intent = intent_of(name, [file.size for file in checkpoint.files], asked)
+    source = origin.before(checkpoint.files) if origin is not None else None
+    intent = intent_of(name, [file.size for file in checkpoint.files], asked, source)
     hashed = hash_checkpoint(checkpoint, intent, observe)
+    if origin is not None:
+        origin.after(hashed.files)
     if oms_signer is not None:
         hashed = oms.add_signature(hashed, intent, oms_signer)
     if team is not None:
         made, own = team_draft(hashed, intent, team, signer), None
     else:
         made, own = draft(hashed, intent, signer, second), own_pin(name, signer.public_key, second)
-    return release(
+    published = release(
         made,
         hashed,
         intent,
@@ -138,6 +145,9 @@ def publish(
         allow_pickle=allow_pickle,
         detached=signer if detached else None,
     )
+    if origin is None:
+        return published
+    return replace(published, hub=origin.standing, warnings=(*origin.notes, *published.warnings))
 
 
 def hash_checkpoint(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCheckpoint:

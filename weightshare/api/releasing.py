@@ -163,7 +163,7 @@ def _write(
         # Published again from the same folder: the name means the newer one.
         if older.release == record.release and older.kind == "published" and older.id != record.id:
             store.forget(older)
-    folder, name = store.folder(record), made.manifest.torrent.name
+    folder, name = store.folder(record), made.manifest.model.id.partition("/")[2]
     torrent, manifest = folder / "release.torrent", folder / MANIFEST_NAME
     twin = folder / "twin.torrent" if made.v1_twin is not None else None
     detached = folder / f"{MANIFEST_NAME}.sig" if signature is not None else None
@@ -179,7 +179,8 @@ def _write(
             write_atomically(twin, made.v1_twin)
         if detached is not None and signature is not None:
             write_atomically(detached, signature)
-        if is_writable(record.path):
+        # A snapshot in the Hub's cache is others' too, and holds what the Hub has.
+        if made.manifest.source is None and is_writable(record.path):
             manifest = record.path / MANIFEST_NAME
             write_atomically(manifest, made.envelope)
         if out is not None:

@@ -16,6 +16,7 @@
         release.torrent       with piece layers, once the release is whole
         receipts.json         which file was proven when
         layers                piece hashes, until they are in release.torrent
+        hub-cache             of one that `fetch` put into a Hub cache: what is ours there
         resume, running       state of a fetch under way
 
 A release that lies in two places has two records. Records are claims about the disk, not proof: bytes count only with a
@@ -39,6 +40,7 @@ from typing import Literal
 from platformdirs import user_cache_path, user_data_path
 
 from weightshare.content.locks import exclusive
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import AmbiguousReleaseError, DiskError, ReleaseNotFoundError, StoreError
 from weightshare.files import write_atomically
 from weightshare.manifest.model import MANIFEST_NAME
@@ -176,8 +178,12 @@ class Record:
 
     @property
     def staging(self) -> Path:
-        """Where its files lie until they are proven: on the same file system."""
-        return self.path / STAGING / self.info_hash_v2[:16]
+        """Where its files lie until they are proven: on the same file system.
+
+        Not in a snapshot of a Hub cache, whose readers list it: beside the snapshots, in the repository's folder.
+        """
+        blobs = hub_blobs(self.path)
+        return (blobs.parent if blobs else self.path) / STAGING / self.info_hash_v2[:16]
 
     def finished(self) -> Record:
         """The same, complete."""
@@ -242,6 +248,15 @@ class Store:
     def folder(self, record: Record) -> Path:
         """The record's own folder."""
         return self.home.releases / record.id
+
+    def cached(self, record: Record) -> Path | None:
+        """The notes on a release that `fetch` put into a Hub cache; None for any other."""
+        notes = self.folder(record) / "hub-cache"
+        return notes if record.kind == "fetched" and notes.exists() else None
+
+    def shares(self, record: Record) -> bool:
+        """Whether a release's files may be one with those of another: all are ours, and nobody edits them there."""
+        return self.home.models in record.path.parents or self.cached(record) is not None
 
     def envelope(self, record: Record) -> bytes:
         """The signed manifest, as stored.

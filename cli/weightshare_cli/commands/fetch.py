@@ -13,11 +13,12 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import looking, options, output, progress, serving
+from weightshare_cli import landing_places, looking, options, output, progress, serving
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
 from weightshare_cli.home import home_of
+from weightshare_cli.landing_places import LandingPlace
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 from weightshare_cli.streaming import open_link
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
             "weightshare fetch 'magnet:?xt=urn:btmh:1220…'",
         ),
         ("into a folder of your choice", "weightshare fetch 'magnet:?xt=…' ./m7b"),
+        (
+            "where from_pretrained, vLLM and llama.cpp look for models of the Hub",
+            "weightshare fetch 'magnet:?xt=…' --hf-cache",
+        ),
         ("the link from a file or a pipe", "weightshare fetch - < link.txt"),
         (
             "only some files, at 12 MiB a second",
@@ -116,6 +121,7 @@ if TYPE_CHECKING:
 @click.option(
     "--force", cls=options.Option, is_flag=True, help="Replace different files that stand in the way."
 )
+@landing_places.options
 @click.option(
     "--dry-run",
     cls=options.Option,
@@ -172,6 +178,7 @@ def command(
     of: int,
     allow_pickle: bool,
     force: bool,
+    landing: LandingPlace,
     dry_run: bool,
     scan: bool,
     seed_for: float,
@@ -190,7 +197,7 @@ def command(
     max_connections: int,
     timeout: float,
 ) -> None:
-    """Fetch SOURCE into the store, or into DIR, and print the folder's path.
+    """Fetch SOURCE into the store, into DIR, or into the Hub's cache, and print the folder's path.
 
     SOURCE is a magnet link, a v2 info-hash, a .torrent (file or URL), a weightshare.json, or - to read one
     from stdin. The publisher is proven before the first weight byte is asked for, and every byte before its
@@ -218,6 +225,7 @@ def command(
             "--run goes neither with --dry-run and --seed-for, nor with --include and --exclude.",
             hint="Fetch with these first; then `weightshare run` answers.",
         )
+    directory = landing.folder(directory)
     stop = threading.Event()
     given_away = 0
     limits = options.given(ctx, "max_down", "max_up", "max_connections")
@@ -244,6 +252,7 @@ def command(
                     attestations=attestations,
                     require_mirrors=require_mirrors,
                     order=order,
+                    hub_cache=landing.hub_cache(),
                     **limits,
                 )
 
@@ -274,6 +283,7 @@ def command(
             "attestations": attestations,
             "require_mirrors": require_mirrors,
             "order": order,
+            "hub_cache": landing.hub_cache(),
             "observe": observe,
         }
         if dry_run:
@@ -396,4 +406,5 @@ def _show(fetched: Fetched, settings: Settings) -> None:
             )
         elif not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
+        landing_places.say(fetched.hub_cache)
     output.say_path(fetched.path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import MIB, format_rate, format_size
+from weightshare_cli import from_hub as hub_options
 from weightshare_cli import options, output, progress, signing
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --oms-key oms.pem",
         ),
         (
+            "from the Hugging Face cache, where it lies",
+            "weightshare publish --hub acme/m7b --seed",
+        ),
+        (
             "as a team: prepare, let the members sign, finish",
             "weightshare publish ./model --name acme/m7b --prepare",
         ),
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
 @click.argument(
     "directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+@hub_options.options
 @click.option("--name", cls=options.Option, metavar="ORG/MODEL", help="What the release is called.")
 @click.option(
     "--version", cls=options.Option, default="1", show_default=True, help="Which release of the model it is."
@@ -178,6 +184,7 @@ if TYPE_CHECKING:
 def command(
     settings: Settings,
     directory: Path | None,
+    from_hub: hub_options.FromHub,
     name: str | None,
     version: str,
     license: str | None,
@@ -206,10 +213,13 @@ def command(
 ) -> None:
     """Check, hash and sign the checkpoint in DIR, and print its magnet link.
 
-    DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
-    leave the folder, names that other systems cannot store, and safetensors files with a bad header.
+    DIR stays where it is and is served from there; so does the snapshot that --hub names. Refused are files
+    that run code when loaded, links that leave the folder, names that other systems cannot store, and
+    safetensors files with a bad header.
     """
-    _check_call(directory, name, prepare=prepare, finish=finish)
+    from_hub.check(directory, finish=finish, oms_key=oms_key)
+    if from_hub.hub is None:
+        _check_call(directory, name, prepare=prepare, finish=finish)
     if sshsig and (prepare or finish is not None):
         raise click.UsageError(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
@@ -232,6 +242,10 @@ def command(
         "web_seeds": web_seeds,
     }
     home = home_of(settings)
+    snapshot = from_hub.take(settings, click.get_current_context(), asked)
+    origin = None
+    if snapshot is not None:
+        directory, name, asked, origin = snapshot.folder, snapshot.name, snapshot.asked, snapshot.origin
     with progress.reporter(settings) as observe:
 
         def passphrase() -> str:
@@ -264,6 +278,7 @@ def command(
                 out=out,
                 home=home,
                 observe=observe,
+                origin=origin,
                 **asked,
             )
             observe.stop()
@@ -284,6 +299,7 @@ def command(
                 out=out,
                 home=home,
                 observe=observe,
+                origin=origin,
                 **asked,
             )
     if settings.json:
@@ -331,6 +347,7 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("OMS", str(made.oms) if made.oms else None),
+            hub_options.row(made.hub),
             ("took", output.took(made.seconds) + pace),
         ]
     )
