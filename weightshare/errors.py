@@ -195,6 +195,10 @@ class StalledError(NetworkError):
     """A transfer that made no progress for the time allowed. Facts: `waited`, `done`, `total`."""
 
 
+class ManifestNotFoundError(NetworkError):
+    """The signed manifest is nowhere to be had, and nothing is fetched without it."""
+
+
 class ListenError(NetworkError):
     """The port cannot be listened on. Facts: `port`."""
 

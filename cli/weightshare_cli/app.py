@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "trust": Verb("trust", "Say which publishers you know."),
     },
     "Learn": {
+        "doctor": Verb("doctor", "Find out what works: this machine, a link, a release."),
         "demo": Verb("demo", "Play the whole path on a small real model, on this machine alone."),
     },
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 from weightshare.api.cache_removing import prune_cache, take_out
 from weightshare.api.found_in_place import clear
 from weightshare.api.results import ListedRelease, Removed
+from weightshare.content.embargoes import embargo_of
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError, StoreLockedError
@@ -36,6 +38,8 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
                 seeding=_is_locked(store, record),
                 kind=record.kind,
                 info_hash_v2=record.info_hash_v2,
+                embargo=embargo_of(store, record.info_hash, time.time()),
+                info_hash_v1=record.info_hash_v1,
             )
         )
     return tuple(listed)

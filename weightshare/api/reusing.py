@@ -178,9 +178,9 @@ def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[s
 
 def _bring(span: Span, source: Source, record: Record, store: Store, staging: Path) -> _Brought | None:
     staged = staging / f"reused-{span.position}"
-    # A hard link is made only where no user is told to edit anything, and never to a file of another program: what that
-    # does to it would be done to ours.
-    may_link = store.shares(record) and source.record is not None and store.shares(source.record)
+    # A hard link is made only where no user is told to edit anything: a file of another program would change with ours,
+    # and ours with it.
+    may_link = source.record is not None and store.shares(record) and store.shares(source.record)
     with suppress(OSError):
         staging.mkdir(parents=True, exist_ok=True)
         staged.unlink(missing_ok=True)

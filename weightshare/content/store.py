@@ -14,6 +14,7 @@
         record.json           what this module reads and writes
         weightshare.json      the signed manifest, as it came
         release.torrent       with piece layers, once the release is whole
+        adopted.torrent       instead of it, where the manifest adopts a v1 torrent
         receipts.json         which file was proven when
         layers                piece hashes, until they are in release.torrent
         hub-cache             of one that `fetch` put into a Hub cache: what is ours there
@@ -143,7 +144,7 @@ class Record:
     """A release at a place.
 
     Attributes:
-        info_hash_v2: hex; with `path` it makes the record's id.
+        info_hash_v2: hex; empty for an adopted v1 torrent.
         info_hash_v1: hex, None for v2-only.
         release: `ORG/MODEL@VERSION`.
         publisher: fingerprint of the signer.
@@ -171,10 +172,20 @@ class Record:
     web_seeds: tuple[str, ...] = ()
 
     @property
+    def info_hash(self) -> str:
+        """What names the release, in hex; with `path` it makes the record's id."""
+        return self.info_hash_v2 or self.info_hash_v1 or ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether its torrent is a v1 one that its manifest lies beside, and not in."""
+        return not self.info_hash_v2
+
+    @property
     def id(self) -> str:
         """Names the record's folder."""
         place = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
-        return f"{self.info_hash_v2[:40]}-{place}"
+        return f"{self.info_hash[:40]}-{place}"
 
     @property
     def staging(self) -> Path:
@@ -183,7 +194,7 @@ class Record:
         Not in a snapshot of a Hub cache, whose readers list it: beside the snapshots, in the repository's folder.
         """
         blobs = hub_blobs(self.path)
-        return (blobs.parent if blobs else self.path) / STAGING / self.info_hash_v2[:16]
+        return (blobs.parent if blobs else self.path) / STAGING / self.info_hash[:16]
 
     def finished(self) -> Record:
         """The same, complete."""
@@ -209,9 +220,9 @@ class Store:
         found = list(self._read_all())
         return sorted(found, key=lambda record: (record.created, record.id))
 
-    def of_hash(self, info_hash_v2: str) -> list[Record]:
-        """All records of a release, by info-hash."""
-        return [record for record in self.records() if record.info_hash_v2 == info_hash_v2]
+    def of_hash(self, info_hash: str) -> list[Record]:
+        """All records of a release, by the info-hash that names it."""
+        return [record for record in self.records() if record.info_hash == info_hash]
 
     def at(self, path: Path) -> list[Record]:
         """All records of releases that lie in a folder."""
@@ -389,8 +400,8 @@ def _is_prefix(query: str, record: Record) -> bool:
 
 def _only(query: str, matches: list[Record]) -> Record:
     """The newest of several records of one release; several releases are an error."""
-    if len({record.info_hash_v2 for record in matches}) > 1:
-        names = sorted(f"{record.release} ({record.info_hash_v2[:12]})" for record in matches)
+    if len({record.info_hash for record in matches}) > 1:
+        names = sorted(f"{record.release} ({record.info_hash[:12]})" for record in matches)
         raise AmbiguousReleaseError(
             f"{query!r} could be any of: {', '.join(names)}.",
             hint="Name the version, or the first characters of the info-hash.",

@@ -116,16 +116,15 @@ def redirect(url: str, headers: HTTPMessage, seen: list[str], limit: int = 10) -
     Raises:
         SourceError: in a circle, too often, to something that is no URL of http, or from https to http.
     """
-    # A `Location` is often not quite a URL (RFC 9110, 10.2.2): what cannot stand in a request is quoted.
-    target = quote(urljoin(url, headers.get("Location") or ""), safe="%/:=&?~#+!$,;'@()*[]|").partition("#")[
-        0
-    ]
+    said = headers.get("Location") or ""
     try:
+        # A `Location` is often not quite a URL (RFC 9110, 10.2.2): what cannot stand in a request is quoted.
+        target = quote(urljoin(url, said), safe="%/:=&?~#+!$,;'@()*[]|").partition("#")[0]
         parts = urlsplit(target)
         secure = parts.scheme == "https" or (parts.scheme == "http" and urlsplit(url).scheme == "http")
         proper = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        secure = proper = False
+        target, secure, proper = said, False, False
     if target in seen or len(seen) > limit:
         raise failed(url, "it redirects in a circle", fatal=True)
     if not proper or not secure:

@@ -13,7 +13,17 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import landing_places, looking, options, output, progress, serving
+from weightshare_cli import (
+    landing_places,
+    looking,
+    options,
+    output,
+    previewing,
+    progress,
+    serving,
+    sourcing,
+)
+from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
@@ -22,9 +32,10 @@ from weightshare_cli.landing_places import LandingPlace
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 from weightshare_cli.streaming import open_link
+from weightshare_cli.unsigned import Old
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
+    from weightshare.api.results import Fetched, SeedStatus, StrangerInfo
     from weightshare.api.running import OpenRunner
     from weightshare.trust.gate import VerifiedManifest
 
@@ -68,6 +79,10 @@ if TYPE_CHECKING:
         (
             "and answer, loading what has landed while the rest comes",
             "weightshare fetch 'magnet:?xt=…' --run --prompt 'Hello'",
+        ),
+        (
+            "an old torrent, proven by a manifest that somebody signed for it",
+            "weightshare fetch 'magnet:?xt=urn:btih:…' --manifest m7b.weightshare.json",
         ),
         (
             "only if two mirrors that you know vouch for the bytes",
@@ -153,6 +168,8 @@ if TYPE_CHECKING:
     help="Load it while it comes, then chat on a terminal, or answer --prompt or stdin.",
 )
 @click.option("--prompt", cls=options.Option, metavar="TEXT", help="What --run answers.")
+@sourcing.options
+@old_torrents.options
 @answers.options
 @options.require_mirrors
 @options.attestations
@@ -185,7 +202,9 @@ def command(
     order: str,
     running: bool,
     prompt: str | None,
+    sources: str,
     answering: Answering,
+    old: Old,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -211,6 +230,9 @@ def command(
     weights; stdout has the answer and not the path. The options on how to load and to answer are those of
     `weightshare run`.
 
+    An old v1 torrent (xt=urn:btih) is proven by a weightshare.json that somebody signed for it: --manifest. With
+    --unsigned any torrent is taken without a proof, apart from the releases, and never run.
+
     --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
     --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
     """
@@ -218,6 +240,9 @@ def command(
 
     settings = ctx.ensure_object(Settings)
     looking.check(scan, running=running, dry_run=dry_run)
+    if old.asked:
+        old_torrents.fetch(ctx, settings, source, directory, old, _say)
+        return
     if not running:
         _only_with_run(ctx, prompt)
     elif dry_run or seed_for or include or exclude:
@@ -252,6 +277,7 @@ def command(
                     attestations=attestations,
                     require_mirrors=require_mirrors,
                     order=order,
+                    sources=sources,
                     hub_cache=landing.hub_cache(),
                     **limits,
                 )
@@ -285,11 +311,12 @@ def command(
             "order": order,
             "hub_cache": landing.hub_cache(),
             "observe": observe,
+            "sources": sources,
         }
         if dry_run:
             preview = fetching.dry_run(source, directory, **how)
             observe.stop()
-            _show_preview(preview, settings)
+            previewing.show(preview, settings)
             return
 
         def warn(warning: str) -> None:
@@ -355,43 +382,11 @@ def _say(fetched: Fetched, settings: Settings, event: str = "") -> None:
         _show(fetched, settings)
 
 
-def _show_preview(preview: Preview, settings: Settings) -> None:
-    if settings.json:
-        output.say_json(preview.to_json())
-        return
-    output.warn(preview.warnings)
-    output.say(f"{preview.release} by {output.who(preview.publisher, preview.publisher_name)}")
-    output.table(
-        [(format_size(file.size), _origin(file), file.path) for file in preview.files],
-        right=(0,),
-        indent="  ",
-    )
-    output.say(f"{format_size(preview.from_peers)} of {format_size(preview.bytes)} from peers")
-    output.say(f"into {preview.path}")
-
-
-def _origin(file: PreviewedFile) -> str:
-    """Where a file would come from, and how much of it from elsewhere."""
-    parts = [f"{format_size(size)} of {release}" for release, size in file.pieces.items()]
-    if not parts:
-        return file.source
-    rest = [f"{format_size(file.from_peers)} {file.source}"] if file.from_peers else []
-    return " + ".join([*rest, *parts])
-
-
 def _show(fetched: Fetched, settings: Settings) -> None:
     output.warn(fetched.warnings)
     if not settings.quiet:
         taken = fetched.received
-        sources = [
-            f"{format_size(size)} {name}"
-            for size, name in (
-                (taken.swarm, "from peers"),
-                (taken.hub, "from the Hub"),
-                (taken.reused, "already here"),
-            )
-            if size
-        ]
+        sources = sourcing.came(fetched)
         moved = taken.swarm + taken.hub
         pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
         output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")

@@ -11,11 +11,24 @@ from weightshare.api.results.verifying import MirrorVouch
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken."""
+    """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken.
+
+    Attributes:
+        swarm: from peers.
+        hub: by HTTP, from the Hub and from web seeds.
+        reused: were on this machine.
+        sources: those of `hub` by who gave them: `hub`, or a web seed's host.
+    """
 
     swarm: int = 0
     hub: int = 0
     reused: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """As a part of the JSON result; `from` is there when anything came by HTTP."""
+        told: dict[str, object] = {"swarm": self.swarm, "hub": self.hub, "reused": self.reused}
+        return told | ({"from": dict(self.sources)} if self.sources else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ class Fetched:
     mirrors: tuple[MirrorVouch, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
     hub_cache: InHubCache | None = None
+    info_hash_v1: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -67,12 +81,9 @@ class Fetched:
             "bytes": self.bytes,
             "files": self.files,
             "seconds": round(self.seconds, 3),
-            "received": {
-                "swarm": self.received.swarm,
-                "hub": self.received.hub,
-                "reused": self.received.reused,
-            },
-            "info_hash_v2": self.info_hash_v2,
+            "received": self.received.to_json(),
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
             "complete": self.complete,
             "parts": dict(self.parts),
             "hub_cache": self.hub_cache.to_json() if self.hub_cache else None,
