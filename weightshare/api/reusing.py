@@ -19,6 +19,7 @@ from weightshare.content.hashing import hash_files
 from weightshare.content.naming import GiveName, rename
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import CheckpointError
 from weightshare.files import free_space, sync_file, sync_folder
 from weightshare.manifest.pieces import Span
@@ -145,6 +146,16 @@ def _may_serve(source: Source, span: Span, record: Record) -> bool:
     return source.place.is_file() and source.place.stat().st_size == span.file.size
 
 
+def _place(record: Record, path: str) -> Path:
+    """Where a file of a release is; for one that is a link of a Hub cache's snapshot, the blob."""
+    place = record.path / path
+    blobs = hub_blobs(record.path)
+    if blobs is None or not place.is_symlink():
+        return place
+    target = place.resolve()
+    return target if target.parent == blobs.resolve() else place
+
+
 def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[str, list[Source]]:
     """Where the files of this release, of all others and of other programs are, by pieces root in hex."""
     found: dict[str, list[Source]] = {}
@@ -154,12 +165,12 @@ def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[s
             found.setdefault(source.receipt.root, []).append(source)
 
     for path, receipt in own.items():
-        add(Source(record.path / path, receipt, record, path))
+        add(Source(_place(record, path), receipt, record, path))
     for other in store.records():
         if other.id != record.id:
             links = links_of(store, other)
             for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
-                add(Source(links.get(path, other.path / path), receipt, other, path))
+                add(Source(links.get(path) or _place(other, path), receipt, other, path))
     for place, receipt in Memory(store.home.findings).holding().items():
         add(Source(place, receipt))
     return found

@@ -16,7 +16,7 @@ from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_eac
 from weightshare.content.known_places import Place, known_places
 from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.store import Home, Store
-from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError
+from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError, StoreError
 from weightshare.hub.settings import HubSettings
 from weightshare.manifest.model import FileEntry
 from weightshare.progress import Observer, ignore
@@ -236,6 +236,11 @@ def _added(
     places = {file.path: file.places[0] for file in files if file.places}
     try:
         record = add_in_place(store, known, places, receipts, observe)
-    except CorruptError as error:  # somebody wrote to it meanwhile: the other releases are none the worse
+    except DiskError:
+        raise
+    except (
+        CorruptError,
+        StoreError,
+    ) as error:  # a file changed meanwhile: the other releases are none the worse
         return _result(known, files, problem=error.message)
     return _result(known, files, added=record.path)
