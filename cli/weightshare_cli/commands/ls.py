@@ -38,7 +38,8 @@ def command(settings: Settings) -> None:
     releases = ls(home=home_of(settings))
     if settings.json:
         listed = {"releases": [release.to_json() for release in releases]}
-        output.say_json(listed | {"unsigned": unsigned.list_unsigned(settings)})
+        arrived = unsigned.list_unsigned(settings)
+        output.say_json(listed | ({"unsigned": arrived} if arrived else {}))
         return
     if settings.verbose:
         for release in releases:
