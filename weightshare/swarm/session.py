@@ -81,7 +81,6 @@ class Session:
         self._torrents: dict[str, Torrent] = {}
         self._pace = self._new_pace(serving)
         self._began = self._looked = self._gathered = time.monotonic()
-        self.reached = False  # by somebody from outside this network
         self._shared = False  # our address, with somebody else on this machine, for all we know
         self._early = await_listening(self._session, port)
 
@@ -390,7 +389,6 @@ class Session:
 
     def _follow(self, counters: Mapping[str, int]) -> None:
         """Let those who connect next queue as many requests as the path takes."""
-        self.reached = self.reached or bool(counters.get("net.has_incoming_connections"))
         if self._pace is None:
             return
         look = Look(

@@ -122,10 +122,16 @@ def survey(
     return look()
 
 
-def alone_on_the_lan(session: Session) -> None:
-    """Have a session on the public network not search the LAN: who is found there proves nothing of the rest."""
+def as_a_stranger(session: Session) -> None:
+    """Have a session behave as one that is not on the machine of those that it looks for, though it is.
+
+    On the public network it does not search the LAN: who is found there proves nothing of the rest. It takes several
+    peers at one address, since the seeder has its own, and the engine would keep but one of the two.
+    """
+    settings = {"allow_multiple_connections_per_ip": True}
     if session.network is Network.PUBLIC:
-        session._session.apply_settings(cast("Any", {"enable_lsd": False}))
+        settings["enable_lsd"] = False
+    session._session.apply_settings(cast("Any", settings))
 
 
 def distinct(peers: Collection[Peer], own: Collection[str], port: int | None) -> set[str]:
