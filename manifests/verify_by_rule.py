@@ -306,7 +306,8 @@ def statement(payload):
     matching("https://in-toto\\.io/Statement/v1", top.get("_type"), "M2")
     matching("urn:weightshare:release:v1", top.get("predicateType"), "M3")
     predicate = child(top, "predicate")
-    need(not [text(name) for name in each(predicate, "critical", str)], "M4")
+    critical = {text(name) for name in each(predicate, "critical", str)}
+    need(critical <= {"torrent.adopts"}, "M4")
     files = each(predicate, "files", dict, "M10")
     check_files(files, each(top, "subject", dict, "M15"))
 
@@ -330,6 +331,10 @@ def statement(payload):
     need("/" not in torrent["name"], "M22")
     need(number(torrent.get("pieceLength")) in [2**power for power in range(14, 28)], "M23")
     need(isinstance(torrent.get("hybrid"), bool), "M6")
+    need(("adopts" in torrent) == bool(critical), "M29")
+    if critical:
+        matching("[0-9a-f]{40}", child(torrent, "adopts").get("infoHashV1"), "M30")
+        need(not torrent["hybrid"], "M30")
 
     digests = {entry["path"]: entry["sha256"] for entry in files}
     if "license" in predicate:

@@ -157,7 +157,7 @@ class Answering(BaseHTTPRequestHandler):
             if self.command == "HEAD":
                 return None
             if name in ("truncated", "reset"):
-                self._copy(file.fileno(), begin, (end - begin) // 2)
+                self._copy(file.fileno(), begin, (end - begin + 1) // 2)
                 if name == "reset":
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from weightshare.api.opening import Release, open_release
     from weightshare.api.publishing import publish
     from weightshare.api.running import from_pretrained
+    from weightshare.api.scanning import scan
     from weightshare.api.seeding import seed
 
     open = open_release
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "publish": ("weightshare.api.publishing", "publish"),
     "publish_from_hub": ("weightshare.api.hub_publishing", "publish_from_hub"),
+    "scan": ("weightshare.api.scanning", "scan"),
     "seed": ("weightshare.api.seeding", "seed"),
     "fetch": ("weightshare.api.fetching", "fetch"),
     "verify": ("weightshare.api.checking", "verify"),
@@ -53,6 +55,7 @@ __all__ = [
     "open",
     "publish",
     "publish_from_hub",
+    "scan",
     "seed",
     "verify",
     "verify_oms",

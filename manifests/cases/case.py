@@ -115,6 +115,15 @@ def both(*changes: Change) -> Change:
     return change
 
 
+def adopting(info_hash: str, *, hybrid: bool = False) -> Change:
+    """Make it the manifest of a v1 torrent that others made."""
+    return both(
+        put("predicate.critical", ["torrent.adopts"]),
+        put("predicate.torrent.adopts", {"infoHashV1": info_hash}),
+        put("predicate.torrent.hybrid", hybrid),
+    )
+
+
 def renamed(index: int, path: str) -> Change:
     """Give a file another path, in both places where it stands."""
     return both(put(f"predicate.files.{index}.path", path), put(f"subject.{index}.name", path))

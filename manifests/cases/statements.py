@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cases.builders import Json, compact, file_entry, seal, subject_of, to_bytes
-from cases.case import ALICE, Case, Change, both, changed, drop, put, signed
+from cases.case import ALICE, Case, Change, adopting, both, changed, drop, put, signed
 from cases.valid import full
 
 FILES = "predicate.files"
@@ -174,6 +174,11 @@ MANIFEST: list[tuple[str, str, Change, str] | tuple[str, str, Change, str, bool]
     ("M27-escape-in-value", "A control character deep inside an extension.", put("predicate.ext.acme.tags.0", "\u001b"), "predicate.ext"),
     ("M27-escape-in-key", "And in the name of one.", put("predicate.ext.\u001b", 1), "predicate.ext"),
     ("M28-10001-dtypes", "10,001 entries in a list.", put("predicate.weights.dtypes", [""] * 10_001), "predicate.weights.dtypes"),
+    ("M29-adopts-unsaid", "An adopted torrent that an older verifier would overlook.", put("predicate.torrent.adopts", {"infoHashV1": "ab" * 20}), "predicate.torrent.adopts"),
+    ("M29-adopts-nothing", "A manifest that is said to adopt a torrent, and names none.", put("predicate.critical", ["torrent.adopts"]), "predicate.torrent.adopts"),
+    ("M30-adopts-v2", "An adopted torrent by a v2 info-hash.", adopting("ab" * 32), "predicate.torrent.adopts.infoHashV1"),
+    ("M30-adopts-capitals", "An info-hash in capitals.", adopting("AB" * 20), "predicate.torrent.adopts.infoHashV1"),
+    ("M30-adopts-hybrid", "An adopted torrent with a v2 half.", adopting("ab" * 20, hybrid=True), "predicate.torrent.hybrid"),
     ("M6-critical-text", "One critical extension that is not in a list.", put("predicate.critical", "shards"), "predicate.critical"),
     ("M6-critical-number", "A critical extension that is a number.", put("predicate.critical", [1]), "predicate.critical[0]"),
 ]  # fmt: skip
@@ -184,6 +189,7 @@ UNSUPPORTED: list[tuple[str, str, Change, str]] = [
     ("M3-countersignature", "A verifier's summary, signed by the same key.", put("predicateType", "https://in-toto.io/attestation/svr/v0.1"), "predicateType"),
     ("M3-model-signing", "A statement of another signing tool.", put("predicateType", "https://model_signing/signature/v1.0"), "predicateType"),
     ("M4-unknown-critical", "An extension that must be understood.", put("predicate.critical", ["shards"]), "predicate.critical"),
+    ("M4-unknown-beside", "And one beside another that is known.", both(adopting("ab" * 20), put("predicate.critical.0", "shards")), "predicate.critical"),
 ]  # fmt: skip
 
 PLACES = [

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 
 from cases.builders import FILES, Json, b64, compact, file_entry, seal, signature, statement, to_bytes
-from cases.case import ALICE, BOB, MALLORY, Case, changed, put, sound
+from cases.case import ALICE, BOB, MALLORY, Case, adopting, changed, put, sound
 
 ENVELOPE_FIELDS = {"later": {"x": [None, True, -1]}, "mediaType": "x"}
 
@@ -18,6 +18,14 @@ def valid_cases() -> Iterator[Case]:
     yield _case("minimal", "The fewest fields that a release can have.", _minimal(), "M5")
     yield _case("solo", "A release as weightshare writes it.", sound(), canonical=True)
     yield _case("full", "Every field that there is.", full(), canonical=True)
+    yield _case(
+        "adopted",
+        "A release whose torrent others made.",
+        changed(adopting("208b101a0f51514ecf285885a8b0f6fb1a1e4d7d")),
+        "M4",
+        "M29",
+        canonical=True,
+    )
     yield _case(
         "spaces", "JSON written with other spaces, escapes and order of keys.", sound(), data=_loose()
     )

@@ -26,6 +26,7 @@ from weightshare.api.signers import open_signer
 from weightshare.api.trusting import team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
+from weightshare.content.embargoes import Embargo
 from weightshare.content.store import Home
 from weightshare.errors import DiskError, ThresholdError, UsageError
 from weightshare.manifest.envelope import Envelope
@@ -127,6 +128,7 @@ def finish(
     allow_pickle: bool = False,
     out: Path | None = None,
     home: Home | None = None,
+    embargo: Embargo | None = None,
     observe: Observer = ignore,
     **asked: Unpack[Asked],
 ) -> Published:
@@ -139,6 +141,7 @@ def finish(
         allow_pickle: publish files that run code when loaded.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where the store and the known publishers are.
+        embargo: who alone may have it until it is announced; None for everybody.
         observe: told how the hashing goes, if there is any.
         **asked: trackers and addresses in place of those named to `prepare`; what is signed stays as it is.
 
@@ -170,7 +173,15 @@ def finish(
     made = assemble(hashed, intent, manifest, envelope.to_bytes(), team.fingerprint)
     try:
         published = release(
-            made, hashed, intent, home, own=None, out=out, began=began, allow_pickle=allow_pickle
+            made,
+            hashed,
+            intent,
+            home,
+            own=None,
+            out=out,
+            began=began,
+            allow_pickle=allow_pickle,
+            embargo=embargo,
         )
     except ThresholdError as error:
         error.hint = f"Let another member sign it: weightshare sign {manifest_file} --key …"

@@ -19,6 +19,7 @@ from weightshare.api.results import Published
 from weightshare.api.signers import open_both
 from weightshare.api.trusting import new_pin, team_of
 from weightshare.content.checkpoint import Checkpoint, scan
+from weightshare.content.embargoes import Embargo
 from weightshare.content.hashing import hash_files
 from weightshare.content.store import Home
 from weightshare.errors import CheckpointError, UsageError
@@ -51,6 +52,7 @@ def publish(
     supersedes: Sequence[str] = (),
     revokes: Sequence[tuple[str, str]] = (),
     detached: bool = False,
+    embargo: Embargo | None = None,
     out: Path | None = None,
     home: Home | None = None,
     observe: Observer = ignore,
@@ -82,6 +84,7 @@ def publish(
         supersedes: earlier releases that this one replaces, by `weightshare.json` or the payload's SHA-256 in hex.
         revokes: likewise, earlier releases that must not be used any more, each with the reason.
         detached: also make a detached SSH signature, for `ssh-keygen -Y verify`.
+        embargo: who alone may have it until it is announced (`launching.embargo.new_embargo`); None for everybody.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where keys and the store are.
         observe: told how the hashing goes.
@@ -144,6 +147,7 @@ def publish(
         began=began,
         allow_pickle=allow_pickle,
         detached=signer if detached else None,
+        embargo=embargo,
     )
     if origin is None:
         return published

@@ -14,7 +14,9 @@ from pathlib import Path
 from weightshare.api import oms
 from weightshare.api.asking import Intent
 from weightshare.api.drafting import Draft, HashedCheckpoint
+from weightshare.api.launching.embargo import quiet_magnet
 from weightshare.api.results import Published
+from weightshare.content.embargoes import Embargo, impose
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError
@@ -41,6 +43,7 @@ def release(
     began: float,
     allow_pickle: bool,
     detached: Signer | None = None,
+    embargo: Embargo | None = None,
 ) -> Published:
     """Put a signed draft through the gate and write it down.
 
@@ -54,6 +57,7 @@ def release(
         began: when the work began, by the monotonic clock.
         allow_pickle: publish files that run code when loaded.
         detached: who also makes a detached SSH signature over the manifest; None makes none.
+        embargo: who alone may have it until it is announced; None announces it as soon as it is served.
 
     Raises:
         TrustError, IntegrityError, RefusedContentError: what every fetch would refuse.
@@ -63,13 +67,15 @@ def release(
     verified, warnings = _gate(made, own, home, allow_pickle=allow_pickle)
     record = _record(made, checkpoint.root, intent, verified.fingerprint)
     signature = sshsig.make(made.envelope, detached) if detached is not None else None
+    if embargo is not None:
+        impose(Store(home), record, embargo)
     written = _write(Store(home), record, made, hashed, signature, out)
-    publishers.update(home.known_publishers, lambda known: _remember(known, own, verified))
+    publishers.update(home.known_publishers, lambda known: remember_own(known, own, verified))
     return Published(
         release=record.release,
         publisher=record.publisher,
         publisher_name=verified.publisher_name,
-        magnet=made.magnet,
+        magnet=str(quiet_magnet(parse_magnet(made.magnet), embargo)) if embargo else made.magnet,
         torrent=written.torrent,
         manifest=written.manifest,
         v1_twin=written.v1_twin,
@@ -82,6 +88,7 @@ def release(
         bytes=made.manifest.size,
         seconds=time.monotonic() - began,
         warnings=(*checkpoint.warnings, *warnings, *_hard_to_fetch(made.info)),
+        embargo=embargo,
     )
 
 
@@ -89,7 +96,7 @@ def _gate(
     made: Draft, own: Pin | None, home: Home, *, allow_pickle: bool
 ) -> tuple[VerifiedManifest, tuple[str, ...]]:
     """Put the draft through the gate that every fetch will put it through; returns its warnings too."""
-    known = _with_own(KnownPublishers.load(home.known_publishers), own)
+    known = with_own(KnownPublishers.load(home.known_publishers), own)
     verified = gate.verify(made.envelope, known, expect_publisher=parse_magnet(made.magnet).publisher)
     gate.match(gate.check_info(made.info.raw, made.info.v2_hash), verified)
     return verified, gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
@@ -106,15 +113,16 @@ def _hard_to_fetch(info: Info) -> tuple[str, ...]:
     )
 
 
-def _with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:
+def with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:
+    """The known publishers, the maintainer's own key among them."""
     if own is None or known.find(own.fingerprint) is not None or known.named(own.name):
         return known
     return known.add(own)
 
 
-def _remember(known: KnownPublishers, own: Pin | None, verified: VerifiedManifest) -> KnownPublishers:
+def remember_own(known: KnownPublishers, own: Pin | None, verified: VerifiedManifest) -> KnownPublishers:
     """The own key pinned, and the release's sequence noted as seen."""
-    known = _with_own(known, own)
+    known = with_own(known, own)
     pin, model = known.find(verified.fingerprint), verified.manifest.model
     return known.with_highest(pin.name, model.id, model.sequence) if pin else known
 

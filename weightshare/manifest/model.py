@@ -16,6 +16,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:weightshare:release:v1"
 MANIFEST_NAME = "weightshare.json"
+ADOPTION = "torrent.adopts"
+"""The critical extension of a manifest for a v1 torrent that was not made with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,20 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class TorrentFacts:
-    """What the torrent must look like; it can't name its own info-hash, since it travels inside."""
+    """What the torrent must look like; it can't name its own info-hash, since it travels inside.
+
+    Attributes:
+        name: the torrent's.
+        piece_length: bytes; of an adopted torrent, those of the piece hashes under each file's root.
+        hybrid: whether it has a v1 part too.
+        adopts: the v1 info-hash (20 bytes) of a torrent that others may have made, which this manifest is about and
+            travels beside; None for one that it travels inside.
+    """
 
     name: str
     piece_length: int
     hybrid: bool
+    adopts: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

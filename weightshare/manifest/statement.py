@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
@@ -19,6 +20,7 @@ from weightshare.manifest.fields import Fields, field_error, read_digest
 from weightshare.manifest.file_list import read_files
 from weightshare.manifest.info import check_piece_length
 from weightshare.manifest.model import (
+    ADOPTION,
     PREDICATE_TYPE,
     STATEMENT_TYPE,
     Document,
@@ -36,7 +38,7 @@ from weightshare.manifest.paths import check_part, check_paths
 from weightshare.manifest.text import quoted, unsafe_character
 from weightshare.units import MAX_ENVELOPE, MAX_SIGNATURES
 
-KNOWN_CRITICAL: frozenset[str] = frozenset()
+KNOWN_CRITICAL = frozenset({ADOPTION})
 """Extensions this version understands and that a manifest may therefore call critical."""
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
@@ -46,7 +48,7 @@ FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]")
 """An OpenSSH fingerprint: 32 bytes in base64 without padding, in its one canonical spelling."""
 
 _T = TypeVar("_T")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA1 = _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 # Python's versions differ on 24:00:00, so the clock is spelt out here.
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
@@ -82,7 +84,7 @@ def parse(payload: bytes) -> Manifest:
         files=files,
         publisher=_publisher(predicate.child("publisher")),
         model=_model(predicate.child("model")),
-        torrent=_torrent(predicate.child("torrent")),
+        torrent=_torrent(predicate.child("torrent"), adopted=ADOPTION in critical),
         license=_maybe(predicate, "license", _license),
         source=_maybe(predicate, "source", _source),
         weights=_maybe(predicate, "weights", _weights),
@@ -123,7 +125,8 @@ def serialise(manifest: Manifest) -> bytes:
             "name": torrent.name,
             "pieceLength": torrent.piece_length,
             "hybrid": torrent.hybrid,
-        },
+        }
+        | ({} if torrent.adopts is None else {"adopts": {"infoHashV1": torrent.adopts.hex()}}),
     }
     if manifest.license is not None:
         license_file = {} if manifest.license.file is None else {"file": manifest.license.file}
@@ -211,14 +214,23 @@ def _model(entry: Fields) -> ModelFacts:
     return ModelFacts(model_id, version, entry.integer("sequence"), released, entry.text("summary", ""))
 
 
-def _torrent(entry: Fields) -> TorrentFacts:
+def _torrent(entry: Fields, *, adopted: bool) -> TorrentFacts:
     name, piece_length = entry.raw_text("name"), entry.integer("pieceLength")
     check_part(name)
     try:
         check_piece_length(piece_length)
     except ValueError as error:
         raise field_error(entry.at("pieceLength"), str(error)) from error
-    return TorrentFacts(name, piece_length, entry.boolean("hybrid"))
+    facts = TorrentFacts(name, piece_length, entry.boolean("hybrid"))
+    if not adopted:
+        if entry.has("adopts"):
+            raise field_error(entry.at("adopts"), f"`critical` does not name `{ADOPTION}`")
+        return facts
+    adopts = entry.child("adopts")
+    info_hash = adopts.matching("infoHashV1", _SHA1, "a v1 info-hash of 40 hex digits")
+    if facts.hybrid:
+        raise field_error(entry.at("hybrid"), "an adopted torrent has no v2 half")
+    return replace(facts, adopts=bytes.fromhex(info_hash))
 
 
 def _license(entry: Fields) -> License:

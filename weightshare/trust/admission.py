@@ -63,7 +63,7 @@ def check_info(raw_info: bytes, expected_v2: bytes) -> Info:
     if manifest is None:
         raise UnsignedError(
             f"The torrent holds no {MANIFEST_NAME}, so nobody vouches for its files.",
-            hint="It was not published with weightshare.",
+            hint="It was not published with weightshare. --unsigned takes it all the same, and proves nothing.",
         )
     if not 0 < manifest.size <= MAX_ENVELOPE:
         raise MetainfoError(
@@ -86,6 +86,7 @@ def match(info: Info, verified: VerifiedManifest | Examined) -> None:
         ("piece length", info.piece_length, facts.piece_length),
         ("hybrid", info.hybrid, facts.hybrid),
         ("single file", info.single_file, False),
+        ("adopted torrent", "none", _adopted(facts.adopts)),
     ):
         if found != expected:
             differences.append(("", f"{what} is {found}, signed is {expected}"))
@@ -105,6 +106,10 @@ def match(info: Info, verified: VerifiedManifest | Examined) -> None:
         path=differences[0][0],
         problem=differences[0][1],
     )
+
+
+def _adopted(info_hash: bytes | None) -> str:
+    return "none" if info_hash is None else info_hash.hex()
 
 
 _Shape = tuple[int, bytes | None]

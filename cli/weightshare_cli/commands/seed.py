@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from weightshare_cli import options
+from weightshare_cli import launching, options
 from weightshare_cli.options import Settings
 from weightshare_cli.serving import serve
 
@@ -24,6 +24,12 @@ from weightshare_cli.serving import serve
     ],
 )
 @click.argument("releases", metavar="[RELEASE|DIR]…", nargs=-1)
+@click.option(
+    "--unsigned",
+    cls=options.Option,
+    is_flag=True,
+    help="Also serve torrents that were fetched although nobody signed them.",
+)
 @options.trust
 @options.network
 @options.port
@@ -34,11 +40,13 @@ from weightshare_cli.serving import serve
 @options.max_connections
 @options.upload_per_day
 @options.ratio
+@launching.allow
 @options.common
 @click.pass_context
 def command(
     ctx: click.Context,
     releases: tuple[str, ...],
+    unsigned: bool,
     trust: tuple[str, ...],
     network: str,
     port: int | None,
@@ -59,6 +67,7 @@ def command(
     serve(
         ctx.ensure_object(Settings),
         releases,
+        unsigned=unsigned,
         trust=trust,
         network=network,
         port=port,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weightshare.api.results.fetching import (
     Fetched,
+    InHubCache,
     Preview,
     PreviewedFile,
     RangeReady,
@@ -18,6 +19,7 @@ from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
 from weightshare.api.results.limits import GivenRelease, LimitsShown, limits_json
 from weightshare.api.results.publishing import HubStanding, Prepared, Published, Tally
 from weightshare.api.results.running import Ran
+from weightshare.api.results.scanning import Scanned, ScannedFile, ScannedPlace, ScannedRelease
 from weightshare.api.results.verifying import FileVerdict, MirrorVouch, OmsFacts, Verified
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "FileVerdict",
     "GivenRelease",
     "HubStanding",
+    "InHubCache",
     "Inspected",
     "InspectedFile",
     "InspectedTensor",
@@ -40,6 +43,10 @@ __all__ = [
     "RangeReady",
     "Received",
     "Removed",
+    "Scanned",
+    "ScannedFile",
+    "ScannedPlace",
+    "ScannedRelease",
     "SeedStatus",
     "StrangerInfo",
     "Tally",

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weightshare.content.embargoes import Embargo
 from weightshare.limits import Effective
+from weightshare.swarm.reach import Reach
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRelease:
-    """A release in the store. `kind` is `published` (served in place) or `fetched`."""
+    """A release in the store. `kind` is `published` (served in place) or `fetched`.
+
+    `embargo` says who alone may have it, None for everybody.
+    """
 
     release: str
     publisher: str
@@ -21,6 +26,13 @@ class ListedRelease:
     seeding: bool
     kind: str
     info_hash_v2: str
+    embargo: Embargo | None = None
+    info_hash_v1: str | None = None
+
+    @property
+    def info_hash(self) -> str:
+        """What names it: the v2 info-hash, or that of an adopted v1 torrent."""
+        return self.info_hash_v2 or self.info_hash_v1 or ""
 
     def to_json(self) -> dict[str, object]:
         """One element of `releases`."""
@@ -33,7 +45,11 @@ class ListedRelease:
             "complete": self.complete,
             "seeding": self.seeding,
             "kind": self.kind,
-            "info_hash_v2": self.info_hash_v2,
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
+            "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
+            if self.embargo
+            else None,
         }
 
 
@@ -74,3 +90,4 @@ class SeedStatus:
     limits: Effective = field(default_factory=Effective)
     resting: tuple[str, ...] = ()
     troubles: str = ""
+    reach: Reach = field(default_factory=Reach)

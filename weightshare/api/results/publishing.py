@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightshare.content.embargoes import Embargo
+
 
 @dataclass(frozen=True, slots=True)
 class HubStanding:
@@ -72,6 +74,7 @@ class Published:
         warnings: what a careful publisher wants to know.
         oms: the OpenSSF Model Signing signature (`model.sig`), if asked for.
         hub: how the files stand to what the Hub has, if they came from there.
+        embargo: who alone may have it until it is announced, None for everybody. `magnet` is then the mirrors' link.
     """
 
     release: str
@@ -91,6 +94,7 @@ class Published:
     sshsig: Path | None = None
     oms: Path | None = None
     hub: HubStanding | None = None
+    embargo: Embargo | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -112,6 +116,9 @@ class Published:
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
             "hub": self.hub.to_json() if self.hub else None,
+            "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
+            if self.embargo
+            else None,
         }
 
 
