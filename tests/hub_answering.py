@@ -65,7 +65,7 @@ class Answering(BaseHTTPRequestHandler):
         if not path.startswith(start) or not found:
             return self._refuse(401, "RepoNotFound", "Repository not found")
         what, revision, inside, refs = found.groups()
-        if revision not in (None, "main", hub.commit):
+        if revision not in (None, "main", hub.commit, *hub.older):
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         expand = query.get("expand", form.get("expand", [""])[0]).lower() == "true"
         if refs:
@@ -90,7 +90,7 @@ class Answering(BaseHTTPRequestHandler):
         if habit := hub.habit(["hub"] if blob is None or blob.large else ["hub", "bytes"], name):
             return self._misbehave(habit, blob)
         commit = {"X-Repo-Commit": hub.commit}
-        if revision not in ("main", hub.commit):
+        if revision not in ("main", hub.commit, *hub.older):
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if blob is None:
             return self._refuse(404, "EntryNotFound", "Entry not found", **commit)

@@ -114,6 +114,7 @@ class HubServer:
         expires: seconds for which a signed URL holds.
         cached: small files answer 307 to a path of the same host first, as the Hub has done since 2025.
         elsewhere: where large files are instead of our own store: another server that has the same folder.
+        older: earlier commits, with the same files.
         habits: what is switched on; may be changed at any time.
         asked: every request so far.
     """
@@ -127,6 +128,7 @@ class HubServer:
     elsewhere: str | None = None
     habits: list[Habit] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    older: set[str] = field(default_factory=set)
     url: str = ""
     store_url: str = ""
     lock: Lock = field(default_factory=Lock, repr=False)

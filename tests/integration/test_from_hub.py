@@ -310,6 +310,21 @@ def test_a_revision_that_nobody_knows(cache: Cache) -> None:
     assert "acme/m7b@COMMIT" in error["hint"]
 
 
+def test_a_branch_that_moved_on_is_published_as_the_cache_has_it(cache: Cache, hub: HubServer) -> None:
+    older = "0" + COMMIT[1:]
+    cache.snapshot.rename(cache.repository / "snapshots" / older)
+    (cache.repository / "refs/main").write_text(older)
+    hub.older.add(older)
+    try:
+        made = cache.publish()
+    finally:
+        hub.older.clear()
+    assert made["hub"]["said"] == f"matches the Hub at commit {older}"
+    assert made["release"] == f"acme/m7b@{older[:12]}"
+    assert f"is now at {COMMIT}" in made["warnings"][0]
+    assert (cache.repository / "refs/main").read_text() == older
+
+
 def test_what_the_publisher_says_counts(cache: Cache) -> None:
     words = (
         "--name",
