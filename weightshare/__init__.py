@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from weightshare.api.opening import Release, open_release
     from weightshare.api.publishing import publish
     from weightshare.api.running import from_pretrained
+    from weightshare.api.scanning import scan
     from weightshare.api.seeding import seed
 
     open = open_release
 
 _VERBS = {
     "publish": ("weightshare.api.publishing", "publish"),
+    "scan": ("weightshare.api.scanning", "scan"),
     "seed": ("weightshare.api.seeding", "seed"),
     "fetch": ("weightshare.api.fetching", "fetch"),
     "verify": ("weightshare.api.checking", "verify"),
@@ -50,6 +52,7 @@ __all__ = [
     "inspect",
     "open",
     "publish",
+    "scan",
     "seed",
     "verify",
     "verify_oms",

@@ -33,6 +33,7 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "dht-nodes": (str,),
     **LIMITS,
     "timeout": (int, float),
+    "sources": (str,),
     "key": (str,),
     "license": (str,),
 }

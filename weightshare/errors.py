@@ -170,6 +170,10 @@ class CorruptError(IntegrityError):
     """A file's bytes are not those that were signed. Facts: `path`, `pieces`, `expected`, `found`."""
 
 
+class HubMismatchError(IntegrityError):
+    """Files of a snapshot are not those that the Hub has at its commit. Facts: `paths`, `repo`, `revision`."""
+
+
 # ---- 5: network
 
 
@@ -191,12 +195,48 @@ class StalledError(NetworkError):
     """A transfer that made no progress for the time allowed. Facts: `waited`, `done`, `total`."""
 
 
+class ManifestNotFoundError(NetworkError):
+    """The signed manifest is nowhere to be had, and nothing is fetched without it."""
+
+
 class ListenError(NetworkError):
     """The port cannot be listened on. Facts: `port`."""
 
 
 class DownloadError(NetworkError):
     """A `.torrent` or manifest URL did not answer with what was asked. Facts: `url`."""
+
+
+class SourceError(NetworkError):
+    """The Hub or a mirror did not give what was asked. Facts: `url`, `status`, and those that have a property."""
+
+    @property
+    def fatal(self) -> bool:
+        """Whether asking this source again is pointless."""
+        return bool(self.facts.get("fatal"))
+
+    @property
+    def lacks(self) -> bool:
+        """Whether it is this one file, or these bytes of it, that the source does not have; others it may."""
+        return bool(self.facts.get("lacks"))
+
+    @property
+    def retry_at(self) -> float | None:
+        """From when the source may be asked again, on the clock of `time.monotonic()`; None where nothing is known."""
+        at = self.facts.get("retry_at")
+        return at if isinstance(at, float) else None
+
+
+class SourceAccessError(SourceError):
+    """The Hub or a mirror does not let us in: gated, private, a wrong token, or no such repository."""
+
+
+class SourceStoppedError(SourceError):
+    """Reading from the Hub or a mirror ended because it was told to."""
+
+
+class HubUnreachableError(DownloadError):
+    """The Hub did not answer, or only that it cannot: nothing is known of what was asked. Facts: `url`."""
 
 
 # ---- 6: store and disk

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NOT_WITH = ("oms_key", "sshsig", "prepare", "finish", "piece_length", "v2_only", "v1_twin")
+_NOT_WITH = (
+    *("hub", "oms_key", "sshsig", "prepare", "finish", "piece_length", "v2_only", "v1_twin"),
+    *("embargo", "allow", "announce_at", "rehearse"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "serve": Verb("serve", "Answer OpenAI's clients with a release, every byte of it proven."),
     },
     "Keep": {
+        "scan": Verb("scan", "Find files of known releases that other programs keep on this disk."),
         "ls": Verb("ls", "List the releases on this machine."),
         "rm": Verb("rm", "Remove a release from this machine."),
     },
@@ -43,6 +44,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "trust": Verb("trust", "Say which publishers you know."),
     },
     "Learn": {
+        "doctor": Verb("doctor", "Find out what works: this machine, a link, a release."),
         "demo": Verb("demo", "Play the whole path on a small real model, on this machine alone."),
     },
 }

@@ -74,7 +74,7 @@ def write_examples(formatter: click.HelpFormatter, examples: Iterable[Example]) 
 def _write_options(
     parameters: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
 ) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Network": [], "Common": []}
+    sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Launch": [], "Network": [], "Common": []}
     for parameter in parameters:
         record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
         if record is not None:

@@ -62,6 +62,10 @@ def serve(
             with observe.paused():
                 output.warn([warning])
 
+        def opened(release: str) -> None:
+            with observe.paused():
+                _say_opened(settings, release)
+
         def status(now: SeedStatus) -> None:
             observe.status(describe(now))
 
@@ -80,6 +84,7 @@ def serve(
                 on_left_out=left_out,
                 on_limits=limited,
                 on_warning=warn,
+                on_opened=opened,
                 observe=observe,
                 stop=stop,
                 **(limits or {}),
@@ -133,6 +138,13 @@ def _say_listening(settings: Settings, port: int, releases: tuple[str, ...]) -> 
     output.say(f"listening on port {port}, serving {output.count(len(releases), 'release')}; Ctrl-C ends it")
     for release in releases:
         output.say(f"  {release}")
+
+
+def _say_opened(settings: Settings, release: str) -> None:
+    if settings.json:
+        output.say_json({"event": "announced", "release": release})
+    else:
+        output.say(f"{release} is open to everybody now, and announced")
 
 
 class stopping:  # noqa: N801  a context manager, used like a function

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from weightshare.units import format_size
-from weightshare_cli import output
+from weightshare_cli import from_hub, output
 from weightshare_cli.options import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def show(prepared: Prepared, settings: Settings) -> None:
             ("payload", f"SHA-256 {prepared.payload_sha256}"),
             ("signed", f"{tally.signed} of {tally.keys} keys, {tally.threshold} must"),
             ("manifest", str(prepared.manifest)),
+            from_hub.row(prepared.hub),
         ]
     )
     if settings.quiet:

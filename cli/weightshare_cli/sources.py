@@ -38,10 +38,18 @@ def given(source: str) -> Iterator[str]:
         text = data.decode("utf-8").strip()
     except UnicodeDecodeError as error:
         raise UsageError("What came on stdin is neither text nor a .torrent.") from error
-    if not text or "\n" in text:
+    if not text or ("\n" in text and not _is_one_link(text)):
         found = "nothing" if not text else "several lines"
         raise UsageError(
             f"Expected one magnet link, path or .torrent on stdin; found {found}.",
             hint="Pipe in one source: echo 'magnet:?xt=…' | weightshare fetch -",
         )
     yield text
+
+
+def _is_one_link(text: str) -> bool:
+    """Whether several lines are one link that a mail or a chat has wrapped."""
+    from weightshare.manifest.magnet_repair import repair
+
+    repaired = repair(text)
+    return repaired.text.lower().startswith("magnet:") and "a second link" not in " ".join(repaired.dropped)

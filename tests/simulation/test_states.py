@@ -200,6 +200,18 @@ REASONS: list[tuple[State, dict[str, Any], Reason, str]] = [
     ),
     (State.DOWNLOADING, {"held_back": 1}, Reason.CAPPED, "capped by you"),
     (State.DOWNLOADING, {}, Reason.SILENT, "peers send nothing"),
+    (
+        State.DOWNLOADING,
+        {"peers": 0, "told_to_wait": True, "servers": "the Hub asks us to wait 12 s"},
+        Reason.SERVERS_WAIT,
+        "no peers; the Hub asks us to wait 12 s",
+    ),
+    (
+        State.DOWNLOADING,
+        {"peers": 0, "servers": "the Hub has no such repository"},
+        Reason.NO_PEERS,
+        "no peers; the Hub has no such repository",
+    ),
 ]
 
 

@@ -57,6 +57,8 @@ class Swarm:
         told: what the fetch asked for, in order.
         first: the pieces that are asked for before all others.
         only: the pieces that are asked for at all.
+        last: the pieces that are asked for after all others.
+        left_to_others: what the engine leaves of the cap.
     """
 
     def __init__(self) -> None:
@@ -77,6 +79,8 @@ class Swarm:
         self.refusal = errno.ENOSPC
         self.told: list[str] = []
         self.first: set[int] = set()
+        self.last: set[int] = set()
+        self.left_to_others = 0
         self.only: set[int] = set(WANTED)
         self.rounds: list[Round] = []
         self.here: set[int] = set()
@@ -168,6 +172,17 @@ class Swarm:
     def want_first(self, pieces: Collection[int]) -> None:
         self.first = set(pieces)
 
+    def want_last(self, pieces: Collection[int]) -> None:
+        self.last = set(pieces)
+
+    def add_piece(self, piece: int, data: bytearray) -> None:
+        self.here.add(piece)
+        self.cached.append(piece)
+        self.say(PieceFinished("", piece))
+
+    def asked(self) -> set[int]:
+        return set()
+
     def asked_of_seeds(self) -> int:
         return 0
 
@@ -217,6 +232,9 @@ class Swarm:
 
     def begun(self) -> dict[int, list[bool]]:
         return {}
+
+    def share_down(self, others: int) -> None:
+        self.left_to_others = others
 
     def again(self, torrent: Carrier, kept: Kept) -> None:
         """What the disk gave back wrong is checked, which the script says was a passing fault."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from weightshare.api.manifest_places import Seeker
 from weightshare.api.sources import Target
 from weightshare.manifest.metainfo import Info
 from weightshare.progress import Observer
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.interviews import Round
+from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import Machine
 from weightshare.swarm.torrent import Peer, Torrent
@@ -54,9 +56,20 @@ def begin(
 
 
 def before_the_gate(
-    transfer: Transfer, target: Target, scratch: Path, peers: Sequence[Peer]
+    transfer: Transfer,
+    target: Target,
+    scratch: Path,
+    peers: Sequence[Peer],
+    network: Network | None = None,
 ) -> tuple[Info, bytes]:
     """The info dictionary, checked, and the manifest's bytes, not yet believed.
+
+    Args:
+        transfer: of the torrent that `begin` added.
+        target: what was pasted.
+        scratch: where the torrent was added to.
+        peers: dialled.
+        network: by HTTP the manifest is looked for in the places within it that are known; None for nowhere.
 
     Raises:
         NetworkError: they did not come in time.
@@ -67,4 +80,10 @@ def before_the_gate(
     else:
         info = gate.check_info(transfer.metadata(), target.v2_hash)
         transfer.torrent.open_up(target.magnet.trackers, [*target.magnet.peers, *peers])
-    return info, transfer.manifest(info, scratch)
+    if network is None:
+        return info, transfer.manifest(info, scratch)
+    seeker = Seeker(target, info, network)
+    try:
+        return info, transfer.manifest(info, scratch, seeker)
+    finally:
+        seeker.close()

@@ -10,6 +10,7 @@ from typing import TypedDict
 from weightshare.api.earlier import payload_of
 from weightshare.errors import UsageError
 from weightshare.manifest.metainfo import default_piece_length
+from weightshare.manifest.model import Source
 from weightshare.units import MAX_PART
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -36,6 +37,13 @@ class Intent:
     torrent_urls: tuple[str, ...]
     supersedes: tuple[str, ...] = ()
     revokes: tuple[tuple[str, str], ...] = ()
+    source: Source | None = None
+    """Where on the Hub the files come from: then the torrent is named by the commit, and the folder left alone."""
+
+    @property
+    def torrent_name(self) -> str:
+        """What the torrent's folder is called: the model, or the commit, so that the Hub can be its web seed."""
+        return self.source.revision if self.source is not None else self.name.partition("/")[2]
 
 
 class Asked(TypedDict, total=False):
@@ -55,13 +63,14 @@ class Asked(TypedDict, total=False):
     revokes: Sequence[tuple[str, str]]
 
 
-def intent_of(name: str, sizes: Iterable[int], asked: Asked) -> Intent:
+def intent_of(name: str, sizes: Iterable[int], asked: Asked, source: Source | None = None) -> Intent:
     """What was asked for, with the defaults filled in.
 
     Args:
         name: `ORG/MODEL`.
         sizes: bytes of each file; they decide the piece length if nobody did.
         asked: the rest.
+        source: where on the Hub the files come from, if they do.
     """
     return Intent(
         name=name,
@@ -77,6 +86,7 @@ def intent_of(name: str, sizes: Iterable[int], asked: Asked) -> Intent:
         torrent_urls=tuple(asked.get("torrent_urls", ())),
         supersedes=tuple(asked.get("supersedes", ())),
         revokes=tuple(asked.get("revokes", ())),
+        source=source,
     )
 
 

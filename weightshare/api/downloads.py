@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from weightshare.api.reach import Reach
 from weightshare.errors import DownloadError
 from weightshare.manifest.text import quoted
 from weightshare.swarm.networks import Network, allows_host, is_inside
@@ -43,18 +44,7 @@ def download(
     Raises:
         DownloadError: refused, unreachable, too large or too slow; the fact `status` is HTTP's where there was one.
     """
-    _check(url, network)
-    host = urlsplit(url).hostname or ""
-    if claimed and network is Network.PUBLIC and (host == "localhost" or is_inside(host)):
-        raise _failed(url, "a stranger's link leads inside your own network")
-    # The connection to a proxy of the user's may well lead inside; what the proxy then asks is for it to say.
-    reach = _Reach(network, inside=not claimed or _proxied(host))
-    # A proxy would be asked for what is never asked outside; on the public network it is the user's own choice.
-    proxies = [] if network is Network.PUBLIC else [urllib.request.ProxyHandler({})]
-    opener = urllib.request.build_opener(
-        _Redirects(network, url if same_origin else None), _Http(reach), _Https(reach), *proxies
-    )
-    request = urllib.request.Request(url, headers={"User-Agent": f"weightshare/{__version__}"})  # noqa: S310
+    opener, request = _opener(url, network, same_origin=same_origin, claimed=claimed)
     deadline = time.monotonic() + timeout
     body = bytearray()
     try:
@@ -74,42 +64,121 @@ def download(
     return bytes(body)
 
 
-class _Reach:
-    """Which addresses may be connected to, whatever name or redirect led there.
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """How a server answered when it was asked for the first byte of a file.
 
-    Args:
-        network: the network allowed.
-        inside: whether the public network includes this machine and its own; over once an address outside was asked.
+    Attributes:
+        status: HTTP's: 206 from one that honours ranges, 200 from one that would send the whole file.
+        size: of the whole file in bytes, None where it was not said.
+        host: who answered in the end, after redirects.
     """
 
-    def __init__(self, network: Network, *, inside: bool) -> None:
-        self._network = network
-        self._inside = inside
+    status: int
+    size: int | None
+    host: str
 
-    def connect(self, address: tuple[str, int], timeout: Any = None, source: Any = None) -> socket.socket:
-        """What `socket.create_connection` does, over the addresses that are allowed."""
-        host, port = address
-        refused: OSError = OSError(f"{host} has no address")
-        for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            numeric = str(found[0])
-            inside = is_inside(numeric)
-            if not allows_host(self._network, numeric):
-                refused = OSError(f"{numeric} lies outside the network allowed ({self._network})")
-            elif self._network is Network.PUBLIC and inside and not self._inside:
-                refused = OSError(f"a stranger's link leads to {numeric}, inside your own network")
-            else:
-                try:
-                    connection = socket.create_connection((numeric, port), timeout, source)
-                except OSError as error:
-                    refused = error
-                    continue
-                self._inside = self._inside and inside
-                return connection
-        raise refused
+
+def probe(url: str, network: Network, *, timeout: float = _TIMEOUT, claimed: bool = False) -> Probed:
+    """Ask for the first byte of a file (RFC 9110, 14.2), and read no more than that.
+
+    Args:
+        url: `http` or `https`.
+        network: as for `download`.
+        timeout: seconds until an answer must have begun.
+        claimed: as for `download`.
+
+    Raises:
+        DownloadError: refused or unreachable, or the answer was an error of HTTP's, in the fact `status`.
+    """
+    opener, request = _opener(url, network, same_origin=False, claimed=claimed)
+    request.add_header("Range", "bytes=0-0")
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            whole = (answer.headers["Content-Range"] or "").rpartition("/")[2]
+            if answer.status != 206:
+                whole = answer.headers["Content-Length"] or ""
+            size = int(whole) if whole.isascii() and whole.isdigit() else None
+            return Probed(answer.status, size, urlsplit(answer.url).hostname or "")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _failed(url, f"the answer was {error.code} {error.reason}", error.code) from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _failed(url, str(reason)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a server said to a question for a part of a file.
+
+    Attributes:
+        status: HTTP's.
+        url: where it came from in the end, after redirects.
+        content_range: its header, empty where there was none.
+        body: as much of it as was asked for, and one byte more where there is more.
+    """
+
+    status: int
+    url: str
+    content_range: str
+    body: bytes
+
+
+def ask_part(url: str, network: Network, *, offset: int, length: int, timeout: float = _TIMEOUT) -> Part:
+    """Ask for a part of a file, once, and say what came; for looking at a server, not for fetching from it.
+
+    Args:
+        url: `http` or `https`; the user's own word.
+        network: as for `download`.
+        offset: first byte.
+        length: bytes.
+        timeout: seconds for the whole of it.
+
+    Raises:
+        DownloadError: refused, unreachable or too slow; an answer, whatever its status, is none.
+    """
+    opener, request = _opener(url, network, same_origin=False, claimed=False)
+    request.add_header("Range", f"bytes={offset}-{offset + length - 1}")
+    request.add_header("Accept-Encoding", "identity")
+    deadline = time.monotonic() + timeout
+    body = bytearray()
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            while len(body) <= length and (chunk := answer.read(min(_CHUNK, length + 1 - len(body)))):
+                body += chunk
+                if time.monotonic() > deadline:
+                    raise _failed(url, f"it took longer than {format_duration(timeout)}")
+            return Part(answer.status, answer.geturl(), answer.headers["Content-Range"] or "", bytes(body))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Part(error.code, error.geturl() or url, "", b"")
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _failed(url, str(reason)) from error
+
+
+def _opener(
+    url: str, network: Network, *, same_origin: bool, claimed: bool
+) -> tuple[urllib.request.OpenerDirector, urllib.request.Request]:
+    """What asks a URL within the network allowed, and with what."""
+    _check(url, network)
+    host = urlsplit(url).hostname or ""
+    if claimed and network is Network.PUBLIC and (host == "localhost" or is_inside(host)):
+        raise _failed(url, "a stranger's link leads inside your own network")
+    # The connection to a proxy of the user's may well lead inside; what the proxy then asks is for it to say.
+    reach = Reach(network, inside=not claimed or _proxied(host))
+    # A proxy would be asked for what is never asked outside; on the public network it is the user's own choice.
+    proxies = [] if network is Network.PUBLIC else [urllib.request.ProxyHandler({})]
+    opener = urllib.request.build_opener(
+        _Redirects(network, url if same_origin else None), _Http(reach), _Https(reach), *proxies
+    )
+    request = urllib.request.Request(url, headers={"User-Agent": f"weightshare/{__version__}"})  # noqa: S310
+    return opener, request
 
 
 class _Http(urllib.request.HTTPHandler):
-    def __init__(self, reach: _Reach) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
         self._reach = reach
 
@@ -123,7 +192,7 @@ class _Http(urllib.request.HTTPHandler):
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, reach: _Reach) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
         self._reach = reach
 

@@ -188,7 +188,6 @@ def state(hashed: HashedCheckpoint, intent: Intent, publisher: Publisher) -> Man
     }
     now = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     text = next((path for path in _LICENSE_FILES if path in entries), None)
-    model = intent.name.partition("/")[2]
     return Manifest(
         files=tuple(sorted(entries.values(), key=lambda entry: entry.path.encode())),
         publisher=publisher,
@@ -199,8 +198,9 @@ def state(hashed: HashedCheckpoint, intent: Intent, publisher: Publisher) -> Man
             released=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             summary=intent.summary,
         ),
-        torrent=TorrentFacts(model, intent.piece_length, intent.hybrid),
+        torrent=TorrentFacts(intent.torrent_name, intent.piece_length, intent.hybrid),
         license=License(intent.license, text) if intent.license else None,
+        source=intent.source,
         weights=hashed.checkpoint.weights,
         documents=(Document("model-card", _CARD, entries[_CARD].sha256),) if _CARD in entries else (),
         supersedes=tuple(map(payload_of, intent.supersedes)),

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from weightshare.api.cache_placing import CachePlace, described, point_main
+from weightshare.api.direct import Direct, can
 from weightshare.api.following import Underway
 from weightshare.api.gating import Gate, Passed, Wish
+from weightshare.api.launching.embargo import keep_embargo
 from weightshare.api.ordering import FetchOrder, Ordering
 from weightshare.api.own_files import make, write
 from weightshare.api.partial import PartialFetch, is_shard, spans_of
@@ -19,16 +22,20 @@ from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
 from weightshare.api.recording import record_landed
 from weightshare.api.results import Fetched, Preview, Received
+from weightshare.api.servers import servers_of
 from weightshare.api.sources import Target
-from weightshare.api.transferring import Bringer
+from weightshare.api.supplying import Pool
+from weightshare.api.transferring import Bringer, Came
 from weightshare.api.trusting import Trustee
 from weightshare.api.twins import Names, long_twins, place_twins
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
+from weightshare.content.naming import rename
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.staging import staging_lock
 from weightshare.content.store import Home, Record, Store
+from weightshare.hub.cache_layout import Cached
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Progress
 from weightshare.swarm.fetching import Transfer
@@ -47,13 +54,20 @@ class FetchJob:
         self._store = Store(home)
         self._trustee = trustee
         self._wish = wish
-        self._target = target
+        self.target = target
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
+        self._cached: Cached | None = None
         self._record = self._earlier()
         self.machine = Machine(wish.timeout, time.monotonic())
+        self._warnings: list[str] = []
         self.found: tuple[Peer, ...] = ()
         """The peers that the files came from and went to, once they are here."""
+
+    @property
+    def asks_peers(self) -> bool:
+        """Whether there is a swarm."""
+        return self._wish.sources.swarm
 
     @property
     def in_part(self) -> bool:
@@ -82,6 +96,7 @@ class FetchJob:
         ordering = self._ordering(passed, {}) if self._wish.on_range is not None else None
         if ordering is not None:
             ordering.begin((), record.path, {entry.path: record.path / entry.path for entry in files})
+        point_main(self._store, record, move=self._wish.hub_cache.move_main)
         return self._result(
             passed,
             record,
@@ -99,10 +114,13 @@ class FetchJob:
     def _run(self, session: Session, began: float) -> Fetched:
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
-        passed = self._gate.offline(self._record) if self._record is not None else None
+        known = self._record or (None if self.in_part else self._elsewhere())
+        passed = self._gate.offline(known) if known is not None else None
         if passed is not None and self.in_part and self._record is not None:
             # Without piece hashes nothing can be proven in part, and only peers that are met have them.
             passed = passed if self._pieces(passed, self._record, None).layers else None
+        if passed is None and not self._wish.sources.swarm:
+            return self._bring(session, self._gate.by_http(self.machine), None, began)
         if passed is None:
             with self._gate.live(session, self.machine) as (live, transfer):
                 return self._bring(session, live, transfer, began)
@@ -117,6 +135,8 @@ class FetchJob:
             if passed is not None:
                 self._enter(State.GATING)
                 return self._previewed(passed, None)
+            if not self._wish.sources.swarm:
+                return self._previewed(self._gate.by_http(self.machine), None)
             with self._gate.live(session, self.machine) as (live, transfer):
                 return self._previewed(live, transfer)
 
@@ -141,7 +161,7 @@ class FetchJob:
             self.machine.enter(state, time.monotonic())
 
     def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
-        return PieceReuse(passed.info, record, self._store, self._target.torrent, live)
+        return PieceReuse(passed.info, record, self._store, self.target.torrent, live)
 
     # ---- after the gate
 
@@ -152,6 +172,7 @@ class FetchJob:
             self._wish.on_passed(passed.decision.verified)
         select = self._wish.select
         with self._store.lock(record), ExitStack() as stack:
+            placer = CachePlace.of(record, self._store, self._cached, passed, force=self._wish.force)
             pieces = self._pieces(passed, record, live)
             plan = plan_landing(
                 passed.info,
@@ -166,18 +187,21 @@ class FetchJob:
                 reusing=lambda: self._enter(State.REUSING),
                 chosen=spans_of(passed.info, self._wish, select) if select is not None else None,
                 in_part=is_shard if select is not None else lambda _: False,
+                placer=placer,
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
+            keep_embargo(self._store, record, self.target.magnet, self._wish.peers)
             self._store.keep(record, envelope=passed.decision.verified.envelope)
             state = self._store.folder(record)
             write(state / "info", passed.info.raw)
             self._trustee.remember(passed.decision)
             twins = long_twins(passed.info) if plan.spans else []
-            if self._wish.watched:
+            servers = self._servers(passed, stack) if plan.spans else None
+            if self._wish.watched or servers is not None:
                 pieces.ask(plan.spans)  # with them a piece is proven alone, and not only with its whole file
             elif twins:
                 pieces.ask(twins, alone=True)  # without them those of other files may never come
-            if pieces.layers and (twins or self._wish.watched):
+            if pieces.layers and (twins or self._wish.watched or servers is not None):
                 save_layers(state, pieces.layers)
             partial = (
                 PartialFetch(passed, plan, select, record) if select is not None and plan.parts else None
@@ -206,10 +230,13 @@ class FetchJob:
                 placed = {path: record.path / path for path in plan.receipts}
                 ordering.begin(plan.spans, plan.staging / passed.info.name, placed, plan.names)
                 self._follow(ordering, passed, pieces.layers, record)
-            swarm_bytes = 0
-            if plan.spans:
-                bringer = Bringer(session, self._target, self._wish, self.machine, self._observe)
-                swarm_bytes = bringer.bring(
+            came = Came()
+            straight = servers is not None and not self._wish.sources.swarm and can(plan.spans, pieces.layers)
+            if straight and servers is not None:
+                came = self._straight(session, passed, plan, landing, pieces, ordering, partial, servers)
+            elif plan.spans:
+                bringer = Bringer(session, self.target, self._wish, self.machine, self._observe)
+                came = bringer.bring(
                     passed,
                     plan,
                     landing,
@@ -218,6 +245,7 @@ class FetchJob:
                     taken=taken,
                     ordering=ordering,
                     phases=partial.phases(landing) if partial is not None else None,
+                    servers=servers,
                 )
                 self.found = bringer.found
             else:
@@ -226,8 +254,9 @@ class FetchJob:
             names = {
                 position: names for position, names in plan.names.items() if position not in landing.held()
             }
+            give = placer.give if placer is not None else rename
             receipts = landing.promote(
-                record.path, {position: spans[0].file for position, spans in names.items()}
+                record.path, {position: spans[0].file for position, spans in names.items()}, give
             )
             copies = place_twins(
                 names,
@@ -237,9 +266,44 @@ class FetchJob:
                 plan.staging,
                 receipts,
                 self._observe,
+                give,
             )
             receipts |= copies.receipts
-            return self._finish(record, passed, plan, landing, receipts, swarm_bytes, began, names, held)
+            return self._finish(record, passed, plan, landing, receipts, came, began, names, held, placer)
+
+    def _straight(
+        self,
+        session: Session,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        pieces: PieceReuse,
+        ordering: Ordering | None,
+        partial: PartialFetch | None,
+        servers: Pool,
+    ) -> Came:
+        """Bring the planned files from servers, without an engine."""
+        staging = plan.staging / passed.info.name
+        direct = Direct(
+            session, passed.info, pieces.layers, servers, landing, staging, self.machine, self._observe
+        )
+        try:
+            phases = partial.phases(landing) if partial is not None else (None,)
+            direct.bring(plan.spans, phases, ordering)
+        except BaseException:
+            servers.close()
+            landing.seal()
+            raise
+        return Came(0, dict(direct.taken))
+
+    def _servers(self, passed: Passed, stack: ExitStack) -> Pool | None:
+        """What may be asked beside the swarm, if anything may."""
+        if not self._wish.sources.hub:
+            return None
+        manifest = passed.decision.verified.manifest
+        return stack.enter_context(
+            servers_of(manifest, passed.info, self.target, self._wish.network, self._warnings.append)
+        )
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""
@@ -269,26 +333,31 @@ class FetchJob:
         plan: Plan,
         landing: Landing,
         receipts: dict[str, Receipt],
-        swarm_bytes: int,
+        came: Came,
         began: float,
         names: Names,
         held: Mapping[str, int],
+        placer: CachePlace | None,
     ) -> Fetched:
         receipts = {**plan.receipts, **receipts}
         landed = {
             span.file.path: landing.layer(position) for position, spans in names.items() for span in spans
         }
         layers = {**plan.layers, **landed}
-        done = record_landed(self._store, record, self._target, passed, plan, landing, receipts, layers)
+        done = record_landed(
+            self._store, record, self.target, passed, plan, landing, receipts, layers, beside=placer is None
+        )
+        if placer is not None:
+            placer.finish(done, move_main=self._wish.hub_cache.move_main)
         landing_now = [span for spans in names.values() for span in spans]
         size = sum(span.file.size for span in landing_now) + sum(held.values()) + plan.reused
         files = len(landing_now) + len(plan.receipts)
-        reused = plan.reused + max(0, size - plan.reused - swarm_bytes)
+        served = sum(came.servers.values())
+        reused = plan.reused + max(0, size - plan.reused - came.swarm - served)
+        received = Received(came.swarm, served, reused, came.servers)
         self._enter(State.DONE)
         self._observe(Progress(PHASES[State.DONE], size, size))
-        return self._result(
-            passed, done, size, files, Received(swarm=swarm_bytes, reused=reused), began, held
-        )
+        return self._result(passed, done, size, files, received, began, held)
 
     def _result(
         self,
@@ -312,9 +381,10 @@ class FetchJob:
             received=received,
             info_hash_v2=record.info_hash_v2,
             complete=record.complete,
-            warnings=passed.warnings,
+            warnings=(*passed.warnings, *self._warnings),
             mirrors=passed.heard.mirrors,
             parts=dict(held),
+            hub_cache=described(self._store, record),
             info_hash_v1=record.info_hash_v1,
         )
 
@@ -324,18 +394,29 @@ class FetchJob:
         """What an earlier run began or finished: in the folder named, or anywhere if none was."""
         records = [
             record
-            for record in self._store.of_hash(self._target.v2_hash.hex())
-            if self._wish.directory in (None, record.path)
-            and (record.kind == "fetched" or self._wish.directory is None)
+            for record in self._store.of_hash(self.target.v2_hash.hex())
+            if (
+                self._wish.hub_cache.fits(self._store, record)
+                if self._wish.directory is None
+                else record.kind == "fetched" and record.path == self._wish.directory
+            )
         ]
         complete = [record for record in records if record.complete]
         best = complete or records
         return best[-1] if best else None
 
+    def _elsewhere(self) -> Record | None:
+        """The whole release at another place than the one asked for: what the gate needs of it need not come again."""
+        records = self._store.of_hash(self.target.v2_hash.hex()) if self._wish.directory is None else []
+        return next((record for record in records if record.complete), None)
+
     def _new_record(self, passed: Passed) -> Record:
         verified = passed.decision.verified
         model = verified.manifest.model
         place = self._wish.directory
+        if place is None:
+            self._cached = self._wish.hub_cache.place(self._store, verified)
+            place = self._cached.snapshot if self._cached is not None else None
         if place is None:
             place = self._home.models / Path(*model.id.split("/")) / model.version
             if any(other.info_hash_v2 != passed.info.v2_hash.hex() for other in self._store.at(place)):
@@ -350,6 +431,6 @@ class FetchJob:
             bytes=verified.manifest.size,
             complete=False,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            trackers=self._target.magnet.trackers,
-            web_seeds=self._target.magnet.web_seeds,
+            trackers=self.target.magnet.trackers,
+            web_seeds=self.target.magnet.web_seeds,
         )

@@ -14,14 +14,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
 from weightshare.api.gating import OnPassed, Wish
+from weightshare.api.launching.embargo import sealing_of
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
 from weightshare.api.seeding import serve_fetched
+from weightshare.api.servers import Sources
 from weightshare.api.sources import resolve
 from weightshare.api.trusting import Confirm, Trustee
 from weightshare.content.store import Home
@@ -79,11 +82,13 @@ def fetch(
     on_range: OnRange | None = None,
     on_passed: OnPassed | None = None,
     follower: Follower | None = None,
+    hub_cache: HubCache | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
     on_fetched: Callable[[Fetched], None] = _unmentioned,
     on_status: Callable[[SeedStatus], None] = _silent,
     stop: threading.Event | None = None,
+    sources: str = "swarm,hub",
 ) -> Fetched:
     """Fetch a release, proving its publisher before the first weight byte and every byte before its final name.
 
@@ -92,7 +97,7 @@ def fetch(
 
     Args:
         source: a magnet link, a v2 info-hash, a `.torrent` or signed manifest by path or URL.
-        directory: the folder the files land in; None chooses one in `home`.
+        directory: the folder the files land in; None chooses one in the Hub's cache or in `home`, see `hub_cache`.
         home: where records, pins and, by default, files are kept.
         trust: fingerprints (`SHA256:…`) to pin if the publisher is unknown.
         confirm: asks the user about an unknown publisher; None where nobody can be asked.
@@ -125,11 +130,15 @@ def fetch(
         on_passed: told of the verified manifest before any weight byte is asked for; what it raises ends the fetch, and
             nothing is kept. Not called if the whole release is here already.
         follower: told of every piece as it lands; for a load that goes on beside the fetch.
+        hub_cache: whether a fetch without `directory` ends in the cache of huggingface_hub; None leaves it to whether
+            the manifest names a Hub repository and that cache is there.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
         on_fetched: told when it is complete, before it is served.
         on_status: told about once a second how the serving goes.
         stop: ends the serving early; so does Ctrl-C.
+        sources: `swarm,hub` asks peers first, and the Hub and web seeds while peers are slow or lack something; `swarm`
+            asks nobody by HTTP for files; `hub` asks no peer.
 
     Raises:
         UsageError: `config.toml` or the file of live limits says something it cannot, or part of a release is to be
@@ -168,18 +177,25 @@ def fetch(
             on_range=on_range,
             on_passed=on_passed,
             follower=follower,
+            hub_cache=hub_cache,
             observe=observe,
+            sources=sources,
         ),
         force=force,
     )
     whole = job.already_here(began)
     if whole is not None and not seed_for:
         return whole
+    home = home or Home.default()
     call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
-    governor = Governor(home or Home.default(), call, warn=on_warning)
+    governor = Governor(home, call, warn=on_warning)
     with (
         Session(
-            network=Network(network), port=port, limits=governor.held.limits, dht_nodes=dht_nodes
+            network=_reach(job, network),
+            port=port,
+            limits=governor.held.limits,
+            dht_nodes=dht_nodes,
+            sealed=sealing_of(home, job.target.magnet, peers),
         ) as session,
         governed(session, governor),
     ):
@@ -189,7 +205,7 @@ def fetch(
             serve_fetched(
                 session,
                 fetched,
-                home=home or Home.default(),
+                home=home,
                 seconds=seed_for,
                 peers=(*job.found, *peers),
                 on_status=on_status,
@@ -223,7 +239,9 @@ class How(TypedDict, total=False):
     on_range: OnRange | None
     on_passed: OnPassed | None
     follower: Follower | None
+    hub_cache: HubCache | None
     observe: Observer
+    sources: str
 
 
 def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]) -> Preview:
@@ -245,9 +263,10 @@ def dry_run(source: str, directory: str | Path | None = None, **how: Unpack[How]
             hint="Leave out --tensors and --rank.",
         )
     with Session(
-        network=Network(how.get("network", Network.PUBLIC)),
+        network=_reach(job, how.get("network", Network.PUBLIC)),
         port=how.get("port"),
         dht_nodes=how.get("dht_nodes", ()),
+        sealed=sealing_of(how.get("home") or Home.default(), job.target.magnet, how.get("peers", ())),
     ) as session:
         return job.preview(session)
 
@@ -264,6 +283,11 @@ def already_here(source: str, directory: str | Path | None = None, **how: Unpack
         TrustError: its publisher is not trusted.
     """
     return _job(source, directory, how, force=False).already_here(time.monotonic())
+
+
+def _reach(job: FetchJob, network: str) -> Network:
+    """How far the engine reaches: where no peer is to be asked, it keeps to this machine."""
+    return Network(network) if job.asks_peers else Network.LOCAL
 
 
 def _job(source: str, directory: str | Path | None, how: How, *, force: bool) -> FetchJob:
@@ -299,6 +323,9 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         on_passed=how.get("on_passed"),
         follower=how.get("follower"),
         select=None if select.everything else select,
+        sources=Sources.read(how.get("sources", "swarm,hub")),
+        network=Network(how.get("network", Network.PUBLIC)),
+        hub_cache=how.get("hub_cache") or HubCache(),
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

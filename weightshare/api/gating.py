@@ -6,27 +6,32 @@ The verdicts are `trust.gate`'s; here stands where the bytes come from, and what
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand, Heard
 from weightshare.api.following import Follower
+from weightshare.api.manifest_places import manifest_of
 from weightshare.api.ordering import FetchOrder, OnRange
+from weightshare.api.servers import EVERYBODY, Sources
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import IntegrityError
+from weightshare.errors import IntegrityError, MetadataTimeoutError, NetworkError
 from weightshare.load.selection import Selection
 from weightshare.manifest.merkle import leaves_of, root_of
 from weightshare.manifest.metainfo import Info, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer
 from weightshare.swarm.fetching import Transfer
+from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
-from weightshare.swarm.states import Machine
+from weightshare.swarm.states import Machine, State
 from weightshare.swarm.torrent import Peer
 from weightshare.trust import gate
 from weightshare.trust.gate import VerifiedManifest
@@ -52,6 +57,9 @@ class Wish:
     on_passed: OnPassed | None = None
     follower: Follower | None = None
     select: Selection | None = None
+    sources: Sources = EVERYBODY
+    network: Network = Network.PUBLIC
+    hub_cache: HubCache = field(default_factory=HubCache)
 
     @property
     def watched(self) -> bool:
@@ -121,8 +129,29 @@ class Gate:
                 observe=self._observe,
             )
             stack.callback(lambda: session.remove(transfer.torrent))
-            info, envelope = before_the_gate(transfer, self._target, scratch, self._wish.peers)
+            by_http = self._wish.network if self._wish.sources.hub else None
+            try:
+                info, envelope = before_the_gate(transfer, self._target, scratch, self._wish.peers, by_http)
+            except NetworkError as error:
+                error.hint = " ".join([*(f"{note.rstrip('.')}." for note in self._target.notes), error.hint])
+                raise
             yield self._pass(info, envelope), transfer
+
+    def by_http(self, machine: Machine) -> Passed:
+        """Metadata from the `.torrent` and the manifest from where it lies, no peer asked.
+
+        Raises:
+            MetadataTimeoutError, ManifestNotFoundError: no URL gives them.
+        """
+        torrent = self._target.torrent
+        if torrent is None:
+            raise MetadataTimeoutError(
+                "Without peers the metadata must come from a .torrent, and the link says of none that is there.",
+                hint="Fetch by the .torrent or its URL, or ask peers too: --sources swarm,hub.",
+            )
+        info = gate.check_info(torrent.info.raw, self._target.v2_hash)
+        machine.enter(State.GATING, time.monotonic())
+        return self._pass(info, manifest_of(self._target, info, self._wish.network))
 
     def _pass(self, info: Info, envelope: bytes) -> Passed:
         """Steps 3 to 5 of the gate; disk space is looked at once it is known where the files go."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from weightshare.api.approaching import before_the_gate, begin
 from weightshare.api.describing import described_here, described_there
 from weightshare.api.forecasting import forecast
+from weightshare.api.launching.embargo import sealing_of
 from weightshare.api.offering import links_of, locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
-from weightshare.api.sources import resolve
+from weightshare.api.sources import is_file, resolve
 from weightshare.content.gguf_header import read_gguf_header
 from weightshare.content.safetensors_header import read_header
 from weightshare.content.self_description import SelfDescription
@@ -27,6 +28,7 @@ from weightshare.errors import (
     WeightshareError,
 )
 from weightshare.manifest.kinds import is_code, is_pickle
+from weightshare.manifest.magnet_repair import holds_link
 from weightshare.manifest.model import Manifest
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
@@ -80,7 +82,12 @@ def inspect(
         return _inspected(examined, local.hashes, tensors, says, warnings)
     target = resolve(text, Network(network))
     with (
-        Session(network=Network(network), port=port, dht_nodes=dht_nodes) as session,
+        Session(
+            network=Network(network),
+            port=port,
+            dht_nodes=dht_nodes,
+            sealed=sealing_of(home, target.magnet, peers),
+        ) as session,
         home.scratch() as scratch,
     ):
         transfer = begin(
@@ -99,7 +106,7 @@ def inspect(
             says, warnings = described_there(transfer, info, examined.manifest, scratch)
         session.remove(transfer.torrent)
     hashes = (info.v2_hash.hex(), info.v1_hash.hex() if info.v1_hash else None)
-    return _inspected(examined, hashes, (), says, warnings)
+    return _inspected(examined, hashes, (), says, [*target.notes, *warnings])
 
 
 def _stands(examined: Examined) -> bool:
@@ -122,10 +129,10 @@ class _Local:
 
 def _local_envelope(home: Home, source: str) -> _Local | None:
     """The manifest that is meant, if it is on this disk."""
-    path = Path(source).expanduser()
     if source.startswith(("magnet:", "http://", "https://")):
         return None
-    if path.is_file():
+    path = Path(source).expanduser()
+    if is_file(str(path)):
         with path.open("rb") as file:
             if file.read(1) != b"{":
                 return None
@@ -134,7 +141,7 @@ def _local_envelope(home: Home, source: str) -> _Local | None:
     try:
         envelope, folder, record = locate_envelope(store, source)
     except ReleaseNotFoundError:
-        if _looks_like_hash(source):
+        if _looks_like_hash(source) or holds_link(source):
             return None
         raise
     hashes: _Hashes = (record.info_hash_v2 or None, record.info_hash_v1) if record else (None, None)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
+from weightshare.api.cache_removing import prune_cache, take_out
+from weightshare.api.found_in_place import clear
 from weightshare.api.results import ListedRelease, Removed
+from weightshare.content.embargoes import embargo_of
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError, StoreLockedError
@@ -34,6 +38,7 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
                 seeding=_is_locked(store, record),
                 kind=record.kind,
                 info_hash_v2=record.info_hash_v2,
+                embargo=embargo_of(store, record.info_hash, time.time()),
                 info_hash_v1=record.info_hash_v1,
             )
         )
@@ -43,7 +48,8 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
 def rm(release: str, *, home: Home | None = None) -> Removed:
     """Forget a release, and delete the files that `fetch` brought unless another release uses them.
 
-    Files that were published from a folder of the user's are never deleted.
+    Files that were published from a folder of the user's are never deleted. In a Hub cache only that goes which `fetch`
+    put there, and of it no blob that another snapshot leads to.
 
     Raises:
         ReleaseNotFoundError, AmbiguousReleaseError: not here, or not the only one.
@@ -58,13 +64,15 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
         paths = _paths(store, record)
         if record.kind == "published":
             kept = len(paths)
+            if home.found in record.path.parents:  # links to other programs' files; the links are ours
+                clear(record, paths)
+                _prune(record.path, paths, home.found)
+        elif store.cached(record) is not None:
+            deleted, kept, freed = take_out(store, record, paths, _others(store, record))
+            clear_staging(record.staging)
+            prune_cache(store, record)
         else:
-            others = {
-                other.path / path
-                for other in store.records()
-                if other.id != record.id
-                for path in _paths(store, other)
-            }
+            others = _others(store, record)
             for path in paths:
                 place = record.path / path
                 if not place.is_file():
@@ -86,6 +94,12 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
             _prune(record.path, paths, home.models)
         store.forget(record)
     return Removed(record.release, record.path, deleted, kept, freed)
+
+
+def _others(store: Store, record: Record) -> set[Path]:
+    """The files of all other releases."""
+    others = (other for other in store.records() if other.id != record.id)
+    return {other.path / path for other in others for path in _paths(store, other)}
 
 
 def _paths(store: Store, record: Record) -> list[str]:

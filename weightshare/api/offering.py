@@ -23,6 +23,7 @@ from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import CorruptError, IntegrityError, ReleaseNotFoundError, StoreError, UnsignedError
 from weightshare.manifest.metainfo import (
     HashedFile,
+    Info,
     build_info,
     build_torrent,
     parse_info,
@@ -149,7 +150,7 @@ def offer(store: Store, located: Located, observe: Observer) -> tuple[Record, li
             path=str(record.path),
         )
     if record is None:
-        record = _adopt(store, located, observe)
+        record = take_in(store, located, observe)
     else:
         _prove(store, located, record, observe)
     if record.adopted:
@@ -222,8 +223,18 @@ def _prove(store: Store, located: Located, record: Record, observe: Observer) ->
     )
 
 
-def _adopt(store: Store, located: Located, observe: Observer) -> Record:
-    """Rebuild the torrent of a folder that holds a signed release, from its manifest and its bytes."""
+def take_in(store: Store, located: Located, observe: Observer, known: Info | None = None) -> Record:
+    """Rebuild the torrent of a folder that holds a signed release, from its manifest and its bytes, and record it.
+
+    Args:
+        store: where.
+        located: the release.
+        observe: told how hashing goes.
+        known: its info dictionary, where that is here; None makes it as `publish` does.
+
+    Raises:
+        CorruptError: a file is missing, or not what was signed.
+    """
     verified, folder = located.verified, located.folder
     facts, entries = verified.manifest.torrent, verified.manifest.files
     if facts.adopts is not None:
@@ -265,7 +276,7 @@ def _adopt(store: Store, located: Located, observe: Observer) -> Record:
         for e, h in zip(entries, hashes, strict=True)
     ]
     files.append(hash_bytes(MANIFEST_NAME, verified.envelope, facts.piece_length))
-    info = parse_info(build_info(facts.name, facts.piece_length, files, hybrid=facts.hybrid))
+    info = known or parse_info(build_info(facts.name, facts.piece_length, files, hybrid=facts.hybrid))
     gate.match(info, verified)
     record = Record(
         info_hash_v2=info.v2_hash.hex(),
@@ -309,9 +320,12 @@ def _manifest_file(store: Store, located: Located, record: Record) -> Path:
 
 
 def links_of(store: Store, record: Record | None) -> dict[str, Path]:
-    """The links that were followed when the folder was published, as far as they still lead to the same files."""
+    """The links that were followed when the folder was published, or made when a Hub cache was filled.
+
+    Only as far as they still lead to the same files.
+    """
     links: dict[str, Path] = {}
-    if record is None or record.kind != "published":
+    if record is None or (record.kind != "published" and store.cached(record) is None):
         return links
     for path, receipt in load_receipts(store.folder(record) / "receipts.json").items():
         place = record.path / path

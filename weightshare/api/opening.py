@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from weightshare.api.fetching import already_here
 from weightshare.api.offering import Located, locate
+from weightshare.api.sources import is_file
 from weightshare.api.trusting import Trustee
 from weightshare.content.store import Home, Store
 from weightshare.load.layouts import layout_of
+from weightshare.manifest.magnet_repair import holds_link
 from weightshare.progress import Observer, ignore
 from weightshare.trust.gate import VerifiedManifest
 
@@ -177,7 +179,7 @@ class Release:
 
 def is_link(source: str) -> bool:
     """Whether a source says where to get a release, and does not name one that is here."""
-    return source.startswith(_FROM_ELSEWHERE) or (Path(source).is_file() and not Path(source).is_dir())
+    return source.startswith(_FROM_ELSEWHERE) or is_file(source) or holds_link(source)
 
 
 def open_release(

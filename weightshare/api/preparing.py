@@ -18,6 +18,7 @@ from weightshare.api.asking import Asked, Intent, check_asked, intent_of
 from weightshare.api.cosigning import read_manifest, tally
 from weightshare.api.documents import check_free, write_document
 from weightshare.api.drafting import HashedCheckpoint, assemble, state, team_publisher
+from weightshare.api.origin import Origin
 from weightshare.api.publishing import hash_checkpoint
 from weightshare.api.releasing import is_writable, release
 from weightshare.api.results import Prepared, Published
@@ -25,6 +26,7 @@ from weightshare.api.signers import open_signer
 from weightshare.api.trusting import team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
+from weightshare.content.embargoes import Embargo
 from weightshare.content.store import Home
 from weightshare.errors import DiskError, ThresholdError, UsageError
 from weightshare.manifest.envelope import Envelope
@@ -48,6 +50,7 @@ def prepare(
     out: Path | None = None,
     home: Home | None = None,
     observe: Observer = ignore,
+    origin: Origin | None = None,
     **asked: Unpack[Asked],
 ) -> Prepared:
     """Hash a folder and write the manifest that the team's maintainers are to sign.
@@ -63,6 +66,7 @@ def prepare(
         out: where to put the manifest; None takes the current folder.
         home: where keys and the known publishers are.
         observe: told how the hashing goes.
+        origin: where on the Hub the files come from, and what to hold them against; see `hub_publishing`.
         **asked: the facts of the release, as for `publish`.
 
     Raises:
@@ -82,8 +86,11 @@ def prepare(
     if oms_key is not None:
         writable = is_writable(checkpoint.root)
         checkpoint, oms_signer = oms.prepare(checkpoint, oms_key, passphrase, writable=writable)
-    intent = intent_of(name, [file.size for file in checkpoint.files], asked)
+    source = origin.before(checkpoint.files) if origin is not None else None
+    intent = intent_of(name, [file.size for file in checkpoint.files], asked, source)
     hashed = hash_checkpoint(checkpoint, intent, observe)
+    if origin is not None:
+        origin.after(hashed.files)
     if oms_signer is not None:
         hashed = _with_signature(hashed, intent, oms_signer)
     manifest = state(hashed, intent, team_publisher(team))
@@ -109,7 +116,8 @@ def prepare(
         files=len(manifest.files),
         bytes=manifest.size,
         seconds=time.monotonic() - began,
-        warnings=checkpoint.warnings,
+        warnings=(*(origin.notes if origin is not None else ()), *checkpoint.warnings),
+        hub=origin.standing if origin is not None else None,
     )
 
 
@@ -120,6 +128,7 @@ def finish(
     allow_pickle: bool = False,
     out: Path | None = None,
     home: Home | None = None,
+    embargo: Embargo | None = None,
     observe: Observer = ignore,
     **asked: Unpack[Asked],
 ) -> Published:
@@ -132,6 +141,7 @@ def finish(
         allow_pickle: publish files that run code when loaded.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where the store and the known publishers are.
+        embargo: who alone may have it until it is announced; None for everybody.
         observe: told how the hashing goes, if there is any.
         **asked: trackers and addresses in place of those named to `prepare`; what is signed stays as it is.
 
@@ -163,7 +173,15 @@ def finish(
     made = assemble(hashed, intent, manifest, envelope.to_bytes(), team.fingerprint)
     try:
         published = release(
-            made, hashed, intent, home, own=None, out=out, began=began, allow_pickle=allow_pickle
+            made,
+            hashed,
+            intent,
+            home,
+            own=None,
+            out=out,
+            began=began,
+            allow_pickle=allow_pickle,
+            embargo=embargo,
         )
     except ThresholdError as error:
         error.hint = f"Let another member sign it: weightshare sign {manifest_file} --key …"
@@ -218,6 +236,7 @@ def _intent(manifest: Manifest, kept: Mapping[str, object], asked: Asked) -> Int
         trackers=addresses("trackers"),
         web_seeds=addresses("web_seeds"),
         torrent_urls=addresses("torrent_urls"),
+        source=manifest.source,
     )
 
 

@@ -44,9 +44,8 @@ def preview(passed: Passed, record: Record, store: Store, wish: Wish, pieces: Pi
             origins[path] = "in the way"
         elif path in sources and sources[path].holds():
             source = sources[path]
-            origins[path] = (
-                f"same as {source.path}" if source.record.id == record.id else source.record.release
-            )
+            same = source.record is not None and source.record.id == record.id
+            origins[path] = f"same as {source.path}" if same else source.name
     names = names_of(passed.info, [span for span in spans if span.file.path not in origins])
     brought = [span for span in PieceMap(passed.info).spans if span.position in names]
     begun = Journal(store.folder(record) / "pieces").known if staged.exists() else {}

@@ -13,11 +13,13 @@ from pathlib import Path
 from weightshare.api import oms
 from weightshare.api.asking import Asked, Intent, check_asked, intent_of
 from weightshare.api.drafting import HashedCheckpoint, draft, team_draft
+from weightshare.api.origin import Origin
 from weightshare.api.releasing import is_writable, release
 from weightshare.api.results import Published
 from weightshare.api.signers import open_both
 from weightshare.api.trusting import new_pin, team_of
 from weightshare.content.checkpoint import Checkpoint, scan
+from weightshare.content.embargoes import Embargo
 from weightshare.content.hashing import hash_files
 from weightshare.content.store import Home
 from weightshare.errors import CheckpointError, UsageError
@@ -50,9 +52,11 @@ def publish(
     supersedes: Sequence[str] = (),
     revokes: Sequence[tuple[str, str]] = (),
     detached: bool = False,
+    embargo: Embargo | None = None,
     out: Path | None = None,
     home: Home | None = None,
     observe: Observer = ignore,
+    origin: Origin | None = None,
 ) -> Published:
     """Publish a folder as a signed release.
 
@@ -80,9 +84,12 @@ def publish(
         supersedes: earlier releases that this one replaces, by `weightshare.json` or the payload's SHA-256 in hex.
         revokes: likewise, earlier releases that must not be used any more, each with the reason.
         detached: also make a detached SSH signature, for `ssh-keygen -Y verify`.
+        embargo: who alone may have it until it is announced (`launching.embargo.new_embargo`); None for everybody.
         out: where to write the torrent, the detached manifest and the magnet; None keeps them in the store.
         home: where keys and the store are.
         observe: told how the hashing goes.
+        origin: where on the Hub the files come from, and what to hold them against: then the folder is a snapshot
+            in the Hub's cache and nothing is written into it; see `hub_publishing`.
 
     Raises:
         RefusedContentError: the folder holds what should not be published.
@@ -119,15 +126,18 @@ def publish(
     if oms_key is not None:
         writable = is_writable(checkpoint.root)
         checkpoint, oms_signer = oms.prepare(checkpoint, oms_key, passphrase, writable=writable)
-    intent = intent_of(name, [file.size for file in checkpoint.files], asked)
+    source = origin.before(checkpoint.files) if origin is not None else None
+    intent = intent_of(name, [file.size for file in checkpoint.files], asked, source)
     hashed = hash_checkpoint(checkpoint, intent, observe)
+    if origin is not None:
+        origin.after(hashed.files)
     if oms_signer is not None:
         hashed = oms.add_signature(hashed, intent, oms_signer)
     if team is not None:
         made, own = team_draft(hashed, intent, team, signer), None
     else:
         made, own = draft(hashed, intent, signer, second), own_pin(name, signer.public_key, second)
-    return release(
+    published = release(
         made,
         hashed,
         intent,
@@ -137,7 +147,11 @@ def publish(
         began=began,
         allow_pickle=allow_pickle,
         detached=signer if detached else None,
+        embargo=embargo,
     )
+    if origin is None:
+        return published
+    return replace(published, hub=origin.standing, warnings=(*origin.notes, *published.warnings))
 
 
 def hash_checkpoint(checkpoint: Checkpoint, intent: Intent, observe: Observer) -> HashedCheckpoint:

@@ -14,7 +14,9 @@ from pathlib import Path
 from weightshare.api import oms
 from weightshare.api.asking import Intent
 from weightshare.api.drafting import Draft, HashedCheckpoint
+from weightshare.api.launching.embargo import quiet_magnet
 from weightshare.api.results import Published
+from weightshare.content.embargoes import Embargo, impose
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError
@@ -41,6 +43,7 @@ def release(
     began: float,
     allow_pickle: bool,
     detached: Signer | None = None,
+    embargo: Embargo | None = None,
 ) -> Published:
     """Put a signed draft through the gate and write it down.
 
@@ -54,6 +57,7 @@ def release(
         began: when the work began, by the monotonic clock.
         allow_pickle: publish files that run code when loaded.
         detached: who also makes a detached SSH signature over the manifest; None makes none.
+        embargo: who alone may have it until it is announced; None announces it as soon as it is served.
 
     Raises:
         TrustError, IntegrityError, RefusedContentError: what every fetch would refuse.
@@ -63,13 +67,15 @@ def release(
     verified, warnings = _gate(made, own, home, allow_pickle=allow_pickle)
     record = _record(made, checkpoint.root, intent, verified.fingerprint)
     signature = sshsig.make(made.envelope, detached) if detached is not None else None
+    if embargo is not None:
+        impose(Store(home), record, embargo)
     written = _write(Store(home), record, made, hashed, signature, out)
     publishers.update(home.known_publishers, lambda known: remember_own(known, own, verified))
     return Published(
         release=record.release,
         publisher=record.publisher,
         publisher_name=verified.publisher_name,
-        magnet=made.magnet,
+        magnet=str(quiet_magnet(parse_magnet(made.magnet), embargo)) if embargo else made.magnet,
         torrent=written.torrent,
         manifest=written.manifest,
         v1_twin=written.v1_twin,
@@ -82,6 +88,7 @@ def release(
         bytes=made.manifest.size,
         seconds=time.monotonic() - began,
         warnings=(*checkpoint.warnings, *warnings, *_hard_to_fetch(made.info)),
+        embargo=embargo,
     )
 
 
@@ -164,7 +171,7 @@ def _write(
         # Published again from the same folder: the name means the newer one.
         if older.release == record.release and older.kind == "published" and older.id != record.id:
             store.forget(older)
-    folder, name = store.folder(record), made.manifest.torrent.name
+    folder, name = store.folder(record), made.manifest.model.id.partition("/")[2]
     torrent, manifest = folder / "release.torrent", folder / MANIFEST_NAME
     twin = folder / "twin.torrent" if made.v1_twin is not None else None
     detached = folder / f"{MANIFEST_NAME}.sig" if signature is not None else None
@@ -180,7 +187,8 @@ def _write(
             write_atomically(twin, made.v1_twin)
         if detached is not None and signature is not None:
             write_atomically(detached, signature)
-        if is_writable(record.path):
+        # A snapshot in the Hub's cache is others' too, and holds what the Hub has.
+        if made.manifest.source is None and is_writable(record.path):
             manifest = record.path / MANIFEST_NAME
             write_atomically(manifest, made.envelope)
         if out is not None:

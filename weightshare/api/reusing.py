@@ -1,7 +1,8 @@
-"""Before the swarm is asked: files of a new release that this machine has already, in another release or in this one.
+"""Before the swarm is asked: files of a new release that this machine has already.
 
-A file is the same if its pieces root is, whatever it is called. The root comes from a receipt, which only says where
-to look: the bytes are hashed again before the file gets its name.
+In another release, in this one, or where another program keeps it and `scan` has found it. A file is the same if its
+pieces root is, whatever it is called. The root comes from a receipt, which only says where to look: the bytes are
+hashed again before the file gets its name.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weightshare.api.offering import links_of
 from weightshare.content.bringing import Way, bring
+from weightshare.content.found_roots import Memory
 from weightshare.content.hashing import hash_files
+from weightshare.content.naming import GiveName, rename
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.errors import CheckpointError
@@ -40,16 +44,24 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a file's bytes seem to be: a release on this machine, and the file's path and receipt in it."""
+    """Where a file's bytes seem to be.
 
-    record: Record
-    path: str
+    Attributes:
+        place: the file.
+        receipt: of it.
+        record: the release that it belongs to, None for a file of another program.
+        path: in that release.
+    """
+
+    place: Path
     receipt: Receipt
+    record: Record | None = None
+    path: str = ""
 
     @property
-    def place(self) -> Path:
-        """The file."""
-        return self.record.path / self.path
+    def name(self) -> str:
+        """The release, or where the file of another program lies."""
+        return self.record.release if self.record is not None else str(self.place)
 
     def holds(self) -> bool:
         """Whether nobody seems to have touched it since it was proven."""
@@ -75,6 +87,7 @@ def reuse(
     *,
     own: Mapping[str, Receipt],
     observe: Observer,
+    give: GiveName = rename,
 ) -> Reused:
     """Take what is here already into `record.path`. What cannot be taken is left to the swarm.
 
@@ -86,6 +99,7 @@ def reuse(
         staging: a folder on the destination's file system.
         own: of files of this release that are in place.
         observe: told how the proof goes.
+        give: how a file gets its name.
     """
     sources = sources_of(spans, record, store, own)
     wanted = [(span, sources[span.file.path]) for span in spans if span.file.path in sources]
@@ -93,7 +107,7 @@ def reuse(
         return Reused()
     brought = [one for span, source in wanted if (one := _bring(span, source, record, store, staging))]
     try:
-        return _prove(brought, piece_length, record, store, observe)
+        return _prove(brought, piece_length, record, store, observe, give)
     finally:
         for one in brought:
             one.staged.unlink(missing_ok=True)
@@ -114,35 +128,48 @@ def sources_of(
     found: dict[str, Source] = {}
     for span in spans:
         root = span.file.pieces_root
-        source = known.get(root.hex()) if root is not None else None
-        if source is None or source.place.is_symlink() or source.place == record.path / span.file.path:
-            continue
-        if source.record.id != record.id and (record.path / span.file.path).exists():
-            continue
-        if source.place.is_file() and source.place.stat().st_size == span.file.size:
-            found[span.file.path] = source
+        sources = [one for one in known.get(root.hex(), ()) if _may_serve(one, span, record)] if root else []
+        if sources:
+            found[span.file.path] = next((one for one in sources if one.holds()), sources[0])
     return found
 
 
-def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[str, Source]:
-    """Where the files of this release and of all others are, by pieces root in hex."""
-    found: dict[str, Source] = {}
+def _may_serve(source: Source, span: Span, record: Record) -> bool:
+    """Whether a file can be what a new one is made of."""
+    place = record.path / span.file.path
+    if source.place.is_symlink() or source.place == place:
+        return False
+    other = source.record is None or source.record.id != record.id
+    if other and place.exists():
+        return False
+    return source.place.is_file() and source.place.stat().st_size == span.file.size
+
+
+def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[str, list[Source]]:
+    """Where the files of this release, of all others and of other programs are, by pieces root in hex."""
+    found: dict[str, list[Source]] = {}
+
+    def add(source: Source) -> None:
+        if source.receipt.root is not None:
+            found.setdefault(source.receipt.root, []).append(source)
+
     for path, receipt in own.items():
-        if receipt.root is not None:
-            found.setdefault(receipt.root, Source(record, path, receipt))
+        add(Source(record.path / path, receipt, record, path))
     for other in store.records():
         if other.id != record.id:
+            links = links_of(store, other)
             for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
-                if receipt.root is not None:
-                    found.setdefault(receipt.root, Source(other, path, receipt))
+                add(Source(links.get(path, other.path / path), receipt, other, path))
+    for place, receipt in Memory(store.home.findings).holding().items():
+        add(Source(place, receipt))
     return found
 
 
 def _bring(span: Span, source: Source, record: Record, store: Store, staging: Path) -> _Brought | None:
     staged = staging / f"reused-{span.position}"
-    models = store.home.models
-    # A hard link is made only inside our own folder, where no user is told to edit anything.
-    may_link = models in record.path.parents and models in source.place.parents
+    # A hard link is made only where no user is told to edit anything: a file of another program would change with ours,
+    # and ours with it.
+    may_link = source.record is not None and store.shares(record) and store.shares(source.record)
     with suppress(OSError):
         staging.mkdir(parents=True, exist_ok=True)
         staged.unlink(missing_ok=True)
@@ -153,7 +180,12 @@ def _bring(span: Span, source: Source, record: Record, store: Store, staging: Pa
 
 
 def _prove(
-    brought: Sequence[_Brought], piece_length: int, record: Record, store: Store, observe: Observer
+    brought: Sequence[_Brought],
+    piece_length: int,
+    record: Record,
+    store: Store,
+    observe: Observer,
+    give: GiveName,
 ) -> Reused:
     reused = Reused()
     try:
@@ -171,7 +203,7 @@ def _prove(
         if one.way is not Way.LINK:
             one.staged.chmod(_FILE_MODE)
             sync_file(one.staged)
-        one.staged.replace(target)
+        give(one.span.file, one.staged, target)
         sync_folder(target.parent)
         reused.receipts[path] = Receipt.of(target, root)
         reused.layers[path] = found.piece_layer
@@ -193,7 +225,7 @@ def _prove(
 def _linked(brought: Sequence[_Brought], reused: Reused) -> Iterator[tuple[Record, dict[str, Receipt]]]:
     by_record: dict[str, tuple[Record, dict[str, Receipt]]] = {}
     for one in brought:
-        if one.way is Way.LINK and one.span.file.path in reused.receipts:
+        if one.way is Way.LINK and one.source.record is not None and one.span.file.path in reused.receipts:
             changed = by_record.setdefault(one.source.record.id, (one.source.record, {}))[1]
             changed[one.source.path] = Receipt.of(one.source.place, one.span.file.pieces_root)
     yield from by_record.values()

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
+from weightshare.api.launching.embargo import Warden
 from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
 from weightshare.api.old.keeping import find_unsigned, offer_unsigned
@@ -14,7 +16,9 @@ from weightshare.api.old.watching import UnsignedWatch
 from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
-from weightshare.content.store import Home, Store
+from weightshare.content.embargoes import Embargo, embargo_of
+from weightshare.content.served import note_port
+from weightshare.content.store import Home, Record, Store
 from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
 from weightshare.errors import (
     CorruptError,
@@ -22,6 +26,7 @@ from weightshare.errors import (
     RetiredKeyError,
     RevokedError,
     StoreLockedError,
+    UsageError,
 )
 from weightshare.limits import Effective, Limits
 from weightshare.progress import Observer, ignore
@@ -45,6 +50,10 @@ def _unlimited(_limits: Effective, _resting: tuple[str, ...]) -> None:
 
 def _unwarned(_: str) -> None:
     """Nobody is warned."""
+
+
+def _unopened(_release: str) -> None:
+    """Nobody waits for an embargo to end."""
 
 
 def _unmentioned(error: RevokedError | RetiredKeyError | CorruptError) -> None:
@@ -71,6 +80,7 @@ def seed(
     on_left_out: Callable[[RevokedError | RetiredKeyError | CorruptError], None] = _unmentioned,
     on_limits: Callable[[Effective, tuple[str, ...]], None] = _unlimited,
     on_warning: Callable[[str], None] = _unwarned,
+    on_opened: Callable[[str], None] = _unopened,
     observe: Observer = ignore,
     stop: threading.Event | None = None,
 ) -> SeedStatus:
@@ -79,6 +89,9 @@ def seed(
     Limits follow `config.toml` and `weightshare limits` while it runs. One that is given here beats the file, and
     `weightshare limits` beats both; None leaves it to the file, 0 is no limit. Over its upload budget it stays in the
     swarm and gives nothing until midnight; a release over its ratio leaves the swarm until the ratio is raised.
+
+    A release under embargo is served to those on its list and nobody is told of it, until the embargo ends, which is
+    noticed while it is served. It is served alone: what others are told of a session they are told of all in it.
 
     Args:
         releases: names, info-hashes or folders; none means everything complete in the store.
@@ -100,7 +113,9 @@ def seed(
             is to be served; one that is named is refused instead. And why one is not served any more: a file of it was
             changed, cut or removed, or cannot be read.
         on_limits: told when limits come to hold, change, or end uploads: what holds, and the releases over their ratio.
-        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
+        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold. And of releases
+            that are left out since they are under embargo.
+        on_opened: told which release's embargo has ended, once everybody can have it.
         observe: told how hashing goes, where a receipt no longer matches.
         stop: ends it.
 
@@ -110,13 +125,18 @@ def seed(
             have changed since.
         RevokedError, RetiredKeyError: the publisher does not stand by a release that was named, or by any.
         ListenError: the port cannot be listened on.
-        UsageError: `config.toml` or the file of live limits says something it cannot.
+        UsageError: `config.toml` or the file of live limits says something it cannot; or one of several releases that
+            were named is under embargo.
     """
     home = home or Home.default()
     store = Store(home)
     trustee = Trustee(home, trust)
     arrived = _unsigned_of(home, releases) if unsigned else {}
-    names = tuple(name for name in releases if name not in arrived) if releases else _everything(store)
+    names = (
+        tuple(name for name in releases if name not in arrived)
+        if releases
+        else _everything(store, on_warning)
+    )
     if not names and not arrived:
         raise ReleaseNotFoundError(
             "There is nothing to serve.",
@@ -126,29 +146,46 @@ def seed(
     offers: dict[str, Offer] = {}
     watches: dict[str, Watch] = {}
     known: dict[str, str] = {}  # releases by v2 info-hash
+    held: list[tuple[Record, Embargo]] = []
+    serving: list[Path] = []  # the folders of the records that this call has locked
     stopped = stop or threading.Event()
     with ExitStack() as stack:
-        left_out: list[RevokedError | RetiredKeyError] = []
+        left_out: list[RevokedError | RetiredKeyError | CorruptError] = []
         for old in arrived.values():
             plain = offer_unsigned(old, home=home, observe=observe)
             known[old.info_hash] = plain.name
             offers[plain.name], watches[plain.name] = plain, UnsignedWatch(old)
         for name in names:
+            located = None
             try:
                 located = locate(store, trustee, name)
-            except (RevokedError, RetiredKeyError) as error:
+                record, found = offer(store, located, observe)
+            except (RevokedError, RetiredKeyError, CorruptError) as error:
+                # Other programs change and delete their own files: that is no reason to serve nothing.
+                theirs = located is not None and home.found in located.folder.parents
                 left_out.append(error)
-                if releases or len(left_out) == len(names):
+                if (
+                    (isinstance(error, CorruptError) and not theirs)
+                    or releases
+                    or len(left_out) == len(names)
+                ):
                     raise
                 on_left_out(error)
                 continue
-            record, found = offer(store, located, observe)
+            embargo = embargo_of(store, record.info_hash, time.time())
+            held += [(record, embargo)] if embargo is not None else []
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
+                serving.append(store.folder(record))
             known[record.info_hash] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
                 watches.setdefault(one.name, Watch(store, located, record))
+        if held and len(names) > 1:
+            raise UsageError(
+                f"{held[0][0].release} is under embargo, and is served alone.",
+                hint=f"Serve it by itself: weightshare seed {held[0][0].release}",
+            )
         call = Limits(max_down, max_up, max_connections, upload_per_day, ratio)
 
         def resting(held: Held) -> tuple[str, ...]:
@@ -164,10 +201,19 @@ def seed(
                 limits=governor.held.limits,
                 dht_nodes=dht_nodes,
                 serving=True,
+                sealed=held[0][1].allow if held else None,
             )
         )
+        for record, embargo in held:
+            who = ", ".join(embargo.allow) or "nobody"
+            on_warning(
+                f"{record.release} is under embargo: only {who} may have it, and nobody is told of it."
+            )
+            Warden(store, record, lambda: on_opened(held[0][0].release)).start(session)
         stack.enter_context(governed(session, governor))
         listening = session.port
+        for folder in serving:
+            note_port(folder, listening)
         served = tuple(offers)
 
         def status(now: Serving) -> SeedStatus:
@@ -181,6 +227,7 @@ def seed(
                 limits=governor.held.limits,
                 resting=resting(governor.held),
                 troubles=now.troubles,
+                reach=now.reach,
             )
 
         lost: list[CorruptError] = []
@@ -238,6 +285,7 @@ def serve_fetched(
     store = Store(home)
     located = locate(store, Trustee(home, ()), fetched.info_hash_v2)
     record, found = offer(store, located, observe)
+    Warden(store, record, lambda: None).start(session)
     watch = Watch(store, located, record)
     lost: list[CorruptError] = []
     names = tuple(one.name for one in found)
@@ -277,15 +325,23 @@ def serve_fetched(
     return status(last)
 
 
+def _everything(store: Store, warn: Callable[[str], None]) -> tuple[str, ...]:
+    """One name for each complete release; a release that lies in two places is served from one.
+
+    Those under embargo are left out, unless there is one such and nothing else.
+    """
+    found = {record.info_hash: record for record in store.records() if record.complete}
+    held = [known for known in found if embargo_of(store, known, time.time()) is not None]
+    if len(found) > 1:
+        for known in held:
+            name = found.pop(known).release
+            warn(f"{name} is under embargo and is served alone, by `weightshare seed {name}`; not here.")
+    return tuple(found)
+
+
 def _unsigned_of(home: Home, names: Sequence[str]) -> dict[str, UnsignedRecord]:
     """The unsigned torrents among these names; all that are whole where nothing is named."""
     if not names:
         return {one.info_hash: one for one in UnsignedStore(home).records() if one.complete}
     found = {name: find_unsigned(name, home=home) for name in names}
     return {name: one for name, one in found.items() if one is not None}
-
-
-def _everything(store: Store) -> tuple[str, ...]:
-    """One name for each complete release; a release that lies in two places is served from one."""
-    found = {record.info_hash: record for record in store.records() if record.complete}
-    return tuple(found)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from weightshare.api.downloads import download
 from weightshare.errors import (
     DownloadError,
     IntegrityError,
+    MagnetError,
     MetainfoError,
     ReleaseNotFoundError,
     UnsignedError,
@@ -21,6 +23,7 @@ from weightshare.errors import (
 from weightshare.manifest import magnet as magnets
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.magnet import Magnet
+from weightshare.manifest.magnet_repair import Repaired, repair
 from weightshare.manifest.metainfo import Torrent, parse_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.swarm.networks import Network, allowed_urls
@@ -40,12 +43,18 @@ class Target:
     Attributes:
         magnet: at least the v2 info-hash; trackers, peers and the publisher's fingerprint where they are known.
         torrent: the `.torrent`, where the source was one or the magnet said where to get it; unproven.
-        notes: what was tried and did not work.
+        notes: how the link was repaired and what of it is lost; what was tried and did not work.
+        envelope: the signed manifest, where the link or a file beside the source gave one; a claim.
+        origin: the URL that the `.torrent` came from, empty if from none.
+        claimed: whether that URL is a stranger's word.
     """
 
     magnet: Magnet
     torrent: Torrent | None = None
     notes: tuple[str, ...] = ()
+    envelope: bytes | None = None
+    origin: str = ""
+    claimed: bool = False
 
     @property
     def v2_hash(self) -> bytes:
@@ -66,22 +75,49 @@ def resolve(source: str, network: Network) -> Target:
     """
     text = source.strip()
     if text.lower().startswith(_URL):
-        return _from_bytes(download(text, network, limit=MAX_TORRENT), text)
-    if not text.lower().startswith("magnet:") and Path(text).is_file():
+        return replace(_from_bytes(download(text, network, limit=MAX_TORRENT), text), origin=text)
+    if not text.lower().startswith("magnet:") and is_file(text):
         return _from_file(Path(text))
-    if not text.lower().startswith("magnet:") and (text.endswith((".torrent", ".json")) or "/" in text):
+    repaired = repair(text)
+    is_magnet = repaired.text.lower().startswith("magnet:")
+    if not is_magnet and (text.endswith((".torrent", ".json")) or "/" in text):
         raise ReleaseNotFoundError(
             f"There is no file {text!r}.",
             hint="Give a magnet link in quotes, an info-hash, a .torrent or a manifest.",
             release=text,
         )
-    magnet = magnets.parse(text)
+    magnet = parse(repaired)
     if magnet.v2_hash is None:
         raise UnsignedError(
             "This link has only a v1 (SHA-1) info-hash, and no signed release can be proven by one.",
             hint=f"Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`. {_OLD}",
         )
-    return _with_sources(Target(magnet), network)
+    return _with_sources(Target(magnet, notes=repaired.notes), network)
+
+
+def parse(repaired: Repaired) -> Magnet:
+    """Read a link that was repaired as far as it could be.
+
+    Raises:
+        MagnetError: it holds no info-hash, or contradicts itself; where repair had to leave something out, it is said.
+    """
+    try:
+        return magnets.parse(repaired.text)
+    except MagnetError as error:
+        if not repaired.dropped:
+            raise
+        raise MagnetError(
+            f"This link cannot be repaired: it has lost {'; '.join(repaired.dropped)}.",
+            hint="Copy it again from where it was first posted; a hash is not guessed.",
+        ) from error
+
+
+def is_file(text: str) -> bool:
+    """Whether a text names a file; one that is too long to be a name does not."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _from_file(path: Path) -> Target:
@@ -89,18 +125,33 @@ def _from_file(path: Path) -> Target:
         raise UsageError(f"{path} is too large to be a .torrent or a manifest.")
     data = path.read_bytes()
     if data[:1] != b"{":
-        return _from_bytes(data, str(path))
-    beside = [torrent for torrent in sorted(path.parent.glob("*.torrent")) if _is_of(torrent, data)]
+        return replace(_from_bytes(data, str(path)), envelope=_beside(path))
+    beside = [torrent for torrent in sorted(path.parent.glob("*.torrent")) if is_of(torrent, data)]
     if not beside:
         raise UsageError(
             f"{path} says who made the release, but a manifest can't name its own info-hash.",
             hint="Put the .torrent beside it, or fetch by the magnet.",
         )
-    return _from_bytes(beside[0].read_bytes(), str(beside[0]))
+    return replace(_from_bytes(beside[0].read_bytes(), str(beside[0])), envelope=data)
 
 
-def _is_of(torrent: Path, envelope: bytes) -> bool:
-    """Whether a torrent carries just this manifest."""
+def _beside(torrent: Path) -> bytes | None:
+    """The manifest that lies beside a `.torrent`, as `publish --out` puts it there; it may be another one."""
+    for place in (torrent.with_suffix(f".{MANIFEST_NAME}"), torrent.with_name(MANIFEST_NAME)):
+        try:
+            if place.stat().st_size <= MAX_ENVELOPE:
+                return place.read_bytes()
+        except OSError:
+            continue
+    return None
+
+
+def is_of(torrent: Path, envelope: bytes) -> bool:
+    """Whether a `.torrent` carries just this manifest.
+
+    Raises:
+        ManifestError: it is no signed manifest.
+    """
     from weightshare.manifest.merkle import file_root_from_leaves, leaves_of
 
     if len(envelope) > MAX_ENVELOPE:
@@ -139,15 +190,23 @@ def _from_bytes(data: bytes, name: str) -> Target:
 
 
 def _with_sources(target: Target, network: Network) -> Target:
-    """The target with its `.torrent`, if the magnet says where to get one (`xs=`) and it is there."""
-    notes = []
+    """The target with its `.torrent` and manifest, if the magnet says where to get them (`xs=`) and they are there."""
+    notes = [*target.notes]
     for url in allowed_urls(network, target.magnet.sources):
+        named = urlsplit(url).path.endswith(".json")
+        if target.torrent is not None and (target.envelope is not None or not named):
+            continue  # another place of the same
         try:
-            torrent = parse_torrent(download(url, network, limit=MAX_TORRENT, claimed=True))
+            data = download(url, network, limit=MAX_TORRENT, claimed=True)
+            if data[:1] == b"{":
+                target = replace(target, envelope=target.envelope or data)
+                continue
+            torrent = parse_torrent(data)
         except (DownloadError, MetainfoError) as error:
             notes.append(f"xs: {error.message}")
             continue
-        if torrent.info.v2_hash == target.magnet.v2_hash:
-            return replace(target, torrent=torrent)
-        notes.append(f"xs: {url} is another torrent")
-    return replace(target, notes=tuple(notes))
+        if torrent.info.v2_hash != target.magnet.v2_hash:
+            notes.append(f"xs: {url} is another torrent")
+        elif target.torrent is None:
+            target = replace(target, torrent=torrent, origin=url, claimed=True)
+    return target if target.torrent is not None else replace(target, notes=tuple(notes))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 
 from weightshare.api.gating import Passed, Wish
@@ -11,17 +12,34 @@ from weightshare.api.own_files import write
 from weightshare.api.piece_reuse import PieceReuse
 from weightshare.api.placing import Plan
 from weightshare.api.sources import Target
+from weightshare.api.supplying import Pool
 from weightshare.content.landing import Landing
 from weightshare.errors import NetworkError
 from weightshare.manifest.metainfo import Info, lone_hash
 from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.pieces import PieceMap
 from weightshare.manifest.text import quoted
 from weightshare.progress import Observer
+from weightshare.swarm.feeding import Servers
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.kept import Kept
+from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import Machine
 from weightshare.swarm.torrent import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """Where the file bytes of a transfer came from.
+
+    Attributes:
+        swarm: from peers.
+        servers: from the Hub and mirrors, by name, each counted as often as it came.
+    """
+
+    swarm: int = 0
+    servers: Mapping[str, int] = field(default_factory=dict)
 
 
 class Bringer:
@@ -59,8 +77,9 @@ class Bringer:
         taken: set[int],
         ordering: Ordering | None,
         phases: Iterator[Collection[int]] | None = None,
-    ) -> int:
-        """Bring the planned files, at least one; returns the file bytes taken from the swarm.
+        servers: Pool | None = None,
+    ) -> Came:
+        """Bring the planned files, at least one; returns where their bytes came from.
 
         Args:
             passed: what came through the gate.
@@ -72,6 +91,7 @@ class Bringer:
             ordering: what comes first.
             phases: the pieces of these files that are wanted, more each time, the next once all of these are proven;
                 None for all at once.
+            servers: may be asked beside the swarm.
 
         Raises:
             NetworkError, DiskError, NoSpaceError: it broke off; resumable.
@@ -87,28 +107,36 @@ class Bringer:
         recalled = landing.recalled
         wanted = [span.position for span in plan.spans]
         only = next(phases) if phases is not None else None
+        layers = {**landing.known_layers(), **pieces.layers}
+        fresh = not plan.has_staged and (not taken or pieces.all_layers is not None)
+        if servers is not None and pieces.all_layers is None:
+            fresh = False  # what servers bring must be proven by v1's hashes, where peers give no others
+        by_v1 = passed.info.hybrid and not (fresh and session.network is not Network.PUBLIC)
+        swarm = self._wish.sources.swarm
+        peers = (*found, *self._target.magnet.peers, *self._wish.peers) if swarm else ()
         torrent = session.add_info(
             passed.info.raw,
             plan.staging,
             wanted=wanted,
             kept=Kept(recalled.here, recalled.withheld, recalled.begun),
-            fresh=not plan.has_staged and (not taken or pieces.all_layers is not None),
-            peers=(*found, *self._target.magnet.peers, *self._wish.peers),
-            layers={**landing.known_layers(), **pieces.layers},
+            fresh=fresh,
+            peers=peers,
+            layers=layers,
             only=only,
         )
         transfer = Transfer(session, torrent, self._machine, observe=self._observe)
         transfer.check(plan.size)
+        asked = None if servers is None else Servers(servers, not swarm, provable(passed.info, layers, by_v1))
         try:
             for pieces_wanted in chain([only], phases or ()):
                 transfer.fetch(
                     passed.info,
                     wanted,
                     landing,
-                    trackers=self._target.magnet.trackers,
-                    web_seeds=self._target.magnet.web_seeds,
+                    trackers=self._target.magnet.trackers if swarm else (),
                     order=ordering,
                     only=pieces_wanted,
+                    servers=asked,
                 )
         except BaseException as error:
             if transfer.suspend(landing):
@@ -116,11 +144,28 @@ class Bringer:
             if isinstance(error, NetworkError) and self._target.torrent is None:
                 explain(error, passed.info)
             raise
-        received = transfer.received()
+        came = Came(transfer.received(), transfer.brought())
         # Not `peers_of` once more: by now that would have the engine write out 2 MB of hashes a GiB.
         self.found = tuple(dict.fromkeys([*found, *transfer.torrent.dialled()]))
         session.remove(transfer.torrent)
-        return received
+        return came
+
+
+def provable(info: Info, layers: Collection[bytes], by_v1: bool) -> Callable[[int], bool]:
+    """Whether the engine can check a piece that no peer gave it, and so gave no hashes for.
+
+    Args:
+        info: the torrent.
+        layers: the pieces roots of which the piece layers are known.
+        by_v1: whether the engine goes by a hybrid's SHA-1 hashes too.
+    """
+    places = PieceMap(info)
+
+    def check(piece: int) -> bool:
+        span = places.span_of(piece)
+        return by_v1 or span.count == 1 or (span.file.pieces_root or b"") in layers
+
+    return check
 
 
 def explain(error: NetworkError, info: Info) -> None:

@@ -8,6 +8,8 @@
       given.json            what was given, by day and by release
       gate/                 manifests that have not passed the gate; empty otherwise
       models/ORG/MODEL/V/   where `fetch` puts files when no folder is named
+      found/ORG/MODEL/V/    links to files of other programs that are served from where they lie, see `scan`
+      found.json            which files `scan` has hashed
       releases/<id>/        one folder a release and place:
         record.json           what this module reads and writes
         weightshare.json      the signed manifest, as it came
@@ -15,6 +17,7 @@
         adopted.torrent       instead of it, where the manifest adopts a v1 torrent
         receipts.json         which file was proven when
         layers                piece hashes, until they are in release.torrent
+        hub-cache             of one that `fetch` put into a Hub cache: what is ours there
         resume, running       state of a fetch under way
 
 A release that lies in two places has two records. Records are claims about the disk, not proof: bytes count only with a
@@ -38,6 +41,7 @@ from typing import Literal
 from platformdirs import user_cache_path, user_data_path
 
 from weightshare.content.locks import exclusive
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import AmbiguousReleaseError, DiskError, ReleaseNotFoundError, StoreError
 from weightshare.files import write_atomically
 from weightshare.manifest.model import MANIFEST_NAME
@@ -88,6 +92,16 @@ class Home:
     def models(self) -> Path:
         """Where `fetch` puts files when no folder is named."""
         return self.path / "models"
+
+    @property
+    def found(self) -> Path:
+        """Folders of links to files that other programs keep."""
+        return self.path / "found"
+
+    @property
+    def findings(self) -> Path:
+        """What `scan` remembers of files on this disk."""
+        return self.path / "found.json"
 
     @property
     def releases(self) -> Path:
@@ -175,8 +189,12 @@ class Record:
 
     @property
     def staging(self) -> Path:
-        """Where its files lie until they are proven: on the same file system."""
-        return self.path / STAGING / self.info_hash[:16]
+        """Where its files lie until they are proven: on the same file system.
+
+        Not in a snapshot of a Hub cache, whose readers list it: beside the snapshots, in the repository's folder.
+        """
+        blobs = hub_blobs(self.path)
+        return (blobs.parent if blobs else self.path) / STAGING / self.info_hash[:16]
 
     def finished(self) -> Record:
         """The same, complete."""
@@ -241,6 +259,15 @@ class Store:
     def folder(self, record: Record) -> Path:
         """The record's own folder."""
         return self.home.releases / record.id
+
+    def cached(self, record: Record) -> Path | None:
+        """The notes on a release that `fetch` put into a Hub cache; None for any other."""
+        notes = self.folder(record) / "hub-cache"
+        return notes if record.kind == "fetched" and notes.exists() else None
+
+    def shares(self, record: Record) -> bool:
+        """Whether a release's files may be one with those of another: all are ours, and nobody edits them there."""
+        return self.home.models in record.path.parents or self.cached(record) is not None
 
     def envelope(self, record: Record) -> bytes:
         """The signed manifest, as stored.

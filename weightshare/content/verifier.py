@@ -15,7 +15,7 @@ from pathlib import Path
 
 from weightshare.content.hashing import FileHashes, hash_each
 from weightshare.content.padding import is_pad, pads_of
-from weightshare.content.walk import hub_blobs
+from weightshare.content.walk import is_hub_blob
 from weightshare.errors import CheckpointError, CorruptError
 from weightshare.manifest import merkle
 from weightshare.manifest.model import MANIFEST_NAME, FileEntry
@@ -116,7 +116,7 @@ def _place(real: Path, entry: FileEntry, location: Path | None) -> FileReport | 
     try:
         target = path.resolve()
         # A link, or a linked folder on the way, would have us vouch for bytes that lie elsewhere.
-        known = target == path or target.parent == hub_blobs(real)
+        known = target == path or is_hub_blob(real, path, target)
         if not known and (location is None or target != location.resolve()):
             return FileReport(entry.path, False, "not a regular file", found="a symbolic link")
         status = target.lstat()

@@ -10,12 +10,14 @@ Left out of a release, silently, because they are not part of the model:
 
 Everything else is published or the whole folder is refused. Symbolic links are followed inside the folder;
 those of a Hugging Face Hub cache, where `models--X--Y/snapshots/<commit>/file` points into
-`models--X--Y/blobs`, may also point there. Any other link could publish a file that nobody meant to show.
+`models--X--Y/blobs`, may also point there, and from there on into the store that the cache's repositories share,
+`blobs/<2 hex>/<64 hex>` (huggingface_hub 2). Any other link could publish a file that nobody meant to show.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ Stamp = tuple[int, int, int, int, int]
 
 _IGNORED = frozenset({".git", ".DS_Store", "__pycache__"})
 _HUB_NOTES = ".cache/huggingface"
+_SHARED = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 100
 
 
@@ -109,6 +112,30 @@ def hub_blobs(real: Path) -> Path | None:
     return None
 
 
+def is_hub_blob(real: Path, link: Path, target: Path) -> bool:
+    """Whether a link in a snapshot leads to its own repository's blobs, or by way of them into the shared store.
+
+    Args:
+        real: the folder that holds the link, with no link in its own path.
+        link: the link.
+        target: what it leads to in the end.
+
+    Raises:
+        OSError: the link cannot be read.
+    """
+    blobs = hub_blobs(real)
+    if blobs is None:
+        return False
+    if target.parent == blobs:
+        return True
+    shared = target.parent.parent == blobs.parent.parent / "blobs" and target.parent.name == target.name[:2]
+    if not shared or not _SHARED.fullmatch(target.name) or not link.is_symlink():
+        return False
+    # No link of huggingface_hub leads straight into the store, where files of other repositories lie too.
+    first = link.parent / os.readlink(link)  # noqa: PTH115
+    return first.parent.resolve() == blobs
+
+
 @dataclass(slots=True)
 class _Walk:
     """A walk over the folder: what is there, and what must not be."""
@@ -149,7 +176,7 @@ class _Walk:
                 self.links[path] = f"leads to {inside!r}, which is not published"
             else:
                 self._file(path, target)
-        elif target.parent == hub_blobs(self.real):
+        elif is_hub_blob(self.real, link, target):
             self._file(path, target)
         else:
             self.links[path] = f"leaves the folder, to {str(target)!r}"

@@ -1,9 +1,11 @@
-"""Magnet links (BEP 9), with the two parameters that are ours.
+"""Magnet links (BEP 9), with the three parameters that are ours.
 
 `x.wsk` is the publisher's fingerprint, 32 bytes in base64url without padding. It proves nothing, since
 whoever writes the link writes it; but a release signed by another key is refused. `xs` is a URL of the
-`.torrent`, so that a link works before the first peer does. A link is somebody's word: its name is escaped
-before it is kept, and its URLs may not hold what a URL cannot.
+`.torrent`, so that a link works before the first peer does. `x.wse` says that the release is under embargo:
+whoever fetches it tells no tracker, DHT or neighbour of it, until that time in Unix seconds, or, at 0, until
+told that it is over. A link is somebody's word: its name is escaped before it is kept, and its URLs may not
+hold what a URL cannot.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Magnet:
         sources: URLs of the `.torrent` (`xs`).
         peers: host and port of peers (`x.pe`); an IPv6 host without brackets.
         publisher: fingerprint of the publisher's key (32 bytes).
+        embargo: Unix seconds at which an embargo ends, 0 for one that ends by hand, None for none.
     """
 
     v2_hash: bytes | None = None
@@ -58,12 +61,13 @@ class Magnet:
     sources: tuple[str, ...] = ()
     peers: tuple[tuple[str, int], ...] = ()
     publisher: bytes | None = None
+    embargo: int | None = None
 
     @property
     def bare(self) -> bool:
         """Whether the link holds an info-hash and nothing else, as one does that a shell cut at its `&`."""
         others = (self.name, self.trackers, self.web_seeds, self.sources, self.peers, self.publisher)
-        return not any(others) and (self.v1_hash is None or self.v2_hash is None)
+        return not any(others) and self.embargo is None and (self.v1_hash is None or self.v2_hash is None)
 
     def require_v2(self) -> bytes:
         """The v2 info-hash.
@@ -96,6 +100,8 @@ class Magnet:
             parts.append(f"x.pe={quote(f'{shown}:{port}', safe='[]:')}")
         if self.publisher is not None:
             parts.append(f"x.wsk={base64.urlsafe_b64encode(self.publisher).decode('ascii').rstrip('=')}")
+        if self.embargo is not None:
+            parts.append(f"x.wse={self.embargo}")
         return "magnet:?" + "&".join(parts)
 
 
@@ -132,6 +138,7 @@ def parse(text: str) -> Magnet:
         sources=_urls(fields, "xs"),
         peers=tuple(dict.fromkeys(_peer(value) for value in fields.get("x.pe", []))),
         publisher=_publisher(fields.get("x.wsk", [])),
+        embargo=_embargo(fields.get("x.wse", [])),
     )
 
 
@@ -217,3 +224,14 @@ def _publisher(values: list[str]) -> bytes | None:
             hint="It seems to be damaged; copy it again.",
         )
     return raw
+
+
+def _embargo(values: list[str]) -> int | None:
+    if not values:
+        return None
+    if len(set(values)) > 1 or not re.fullmatch(r"[0-9]{1,11}", values[0], re.ASCII):
+        raise MagnetError(
+            f"The magnet link's x.wse={quoted(values[0], 20)} is no time in Unix seconds.",
+            hint="It seems to be damaged; copy it again.",
+        )
+    return int(values[0])

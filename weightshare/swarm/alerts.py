@@ -135,11 +135,51 @@ class TrackerReplied(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Scraped(Event):
+    """A tracker said how many have all of a torrent; -1 where it does not say."""
+
+    url: str
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListenFailed(Event):
     """An address or port could not be listened on."""
 
     endpoint: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapped(Event):
+    """A router said that it lets a port through to us: the protocol it was asked by, `TCP` or `UDP`, and the port."""
+
+    by: str
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortRefused(Event):
+    """No router let a port through, by this protocol."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAddress(Event):
+    """Others say that this is our address."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class DhtAnswered(Event):
+    """A node of the DHT named these peers of an info-hash (20 bytes in hex)."""
+
+    info_hash: str
+    peers: tuple[tuple[str, int], ...]
 
 
 def key_of(hashes: lt.info_hash_t) -> str:
@@ -196,8 +236,24 @@ def _translate(alert: lt.alert) -> Event | None:
         case lt.tracker_error_alert():
             said = escape(alert.failure_reason().strip())[:_LONGEST_REASON]
             return TrackerFailed(_key(alert), alert.url, said or alert.error.message().rstrip("."))
+        case lt.scrape_reply_alert():
+            return Scraped(_key(alert), alert.url, int(alert.complete))
+        case lt.portmap_alert():
+            protocol = "TCP" if alert.map_protocol == lt.portmap_protocol.tcp else "UDP"
+            return PortMapped("", _router(alert.map_transport), protocol, int(alert.external_port))
+        case lt.portmap_error_alert():
+            return PortRefused("", _router(alert.map_transport), alert.error.message().rstrip("."))
+        case lt.external_ip_alert():
+            return OutsideAddress("", str(alert.external_address))
+        case lt.dht_get_peers_reply_alert():
+            found = tuple((str(host), int(port)) for host, port in alert.peers())
+            return DhtAnswered("", str(alert.info_hash), found)
         case _:
             return None
+
+
+def _router(transport: object) -> str:
+    return "UPnP" if transport == lt.portmap_transport.upnp else "NAT-PMP or PCP"
 
 
 def _key(alert: lt.torrent_alert) -> str:

@@ -33,6 +33,9 @@ class Capping:
 
     Args:
         settings: the session's settings without limits.
+
+    Attributes:
+        others: what is left of the cap on what comes in to what comes past the engine, bytes a second.
     """
 
     def __init__(self, settings: Mapping[str, object]) -> None:
@@ -41,6 +44,7 @@ class Capping:
         engine: dict[str, object] = dict(lt.default_settings())
         self._base = {name: settings.get(name, engine[name]) for name in _DEFAULTS}
         self._applied: dict[str, object] = {}
+        self.others = 0
         self._counted: dict[str, int] = {}  # by torrent
         self._given: dict[str, int] = {}  # by release
         self._releases: dict[str, str] = {}  # of torrents that have no v2 info-hash themselves
@@ -49,8 +53,9 @@ class Capping:
 
     def of(self, limits: Effective) -> dict[str, object]:
         """The engine's settings for these limits."""
+        down = max(1, limits.max_down - self.others) if limits.max_down else 0
         self._applied = {
-            "download_rate_limit": min(limits.max_down, _MOST),
+            "download_rate_limit": min(down, _MOST),
             "upload_rate_limit": min(limits.pace, _MOST),
             **self._base,
         }

@@ -33,6 +33,7 @@ from weightshare.swarm.alerts import (
     TorrentFailed,
 )
 from weightshare.swarm.disk_full import DiskPause, Free
+from weightshare.swarm.feeding import Feeder, Servers, split
 from weightshare.swarm.interviews import Interviews, Round
 from weightshare.swarm.kept import NOTHING, Kept, Tally
 from weightshare.swarm.looking import Looks
@@ -83,6 +84,7 @@ class Transfer:
         self._refused: list[int] = []
         self._ourselves = False  # dialled, since the torrent was added
         self._begun = False
+        self._feeder: Feeder | None = None
 
     # ---- before the gate
 
@@ -110,8 +112,15 @@ class Transfer:
                 self.torrent = self._again(following)
             self.look(done=0, total=None, liars=len(interviews.liars))
 
-    def manifest(self, info: Info, folder: Path) -> bytes:
+    def manifest(
+        self, info: Info, folder: Path, elsewhere: Callable[[], bytes | None] = lambda: None
+    ) -> bytes:
         """Fetch the manifest, and nothing else, into `folder`; returns its bytes as read from there.
+
+        Args:
+            info: the torrent.
+            folder: where the torrent was added to.
+            elsewhere: gives the manifest once it was found in another place, whose bytes have the torrent's hash.
 
         Raises:
             MetainfoError: the engine sees other files than the raw file tree has.
@@ -119,9 +128,15 @@ class Transfer:
         """
         self.machine.enter(State.GATING, self.clock())
         same_files(info, self.torrent)
-        return self.few(info, [MANIFEST_NAME], folder)[MANIFEST_NAME]
+        return self.few(info, [MANIFEST_NAME], folder, elsewhere)[MANIFEST_NAME]
 
-    def few(self, info: Info, paths: Collection[str], folder: Path) -> dict[str, bytes]:
+    def few(
+        self,
+        info: Info,
+        paths: Collection[str],
+        folder: Path,
+        elsewhere: Callable[[], bytes | None] = lambda: None,
+    ) -> dict[str, bytes]:
         """Fetch these small files whole, and no others, into `folder`; returns their bytes as read from there.
 
         The swarm's check is all that was done to them: whoever uses them has to prove them.
@@ -130,6 +145,7 @@ class Transfer:
             info: the torrent.
             paths: files that are not empty.
             folder: where the torrent was added to.
+            elsewhere: gives the only file of them, once it was found in another place.
 
         Raises:
             NoPeersError, StalledError: they did not come in time.
@@ -142,6 +158,9 @@ class Transfer:
             for event in self.events():
                 if isinstance(event, PieceFinished):
                     wanted.discard(event.piece)
+            found = elsewhere() if wanted else None
+            if found is not None:
+                return dict.fromkeys(paths, found)
             if wanted:
                 status = self.torrent.status()
                 self.look(done=status.done, total=status.wanted)
@@ -165,11 +184,13 @@ class Transfer:
         web_seeds: Collection[str] = (),
         order: Order | None = None,
         only: Collection[int] | None = None,
+        servers: Servers | None = None,
     ) -> None:
         """Fetch the files at these places in the file tree and have the sink prove every piece from disk.
 
         Pieces are asked for rarest first; of those that the order names, a few at a time before all others. With
-        `only`, just these pieces of the files are fetched; it may then be called again with more of them.
+        `only`, just these pieces of the files are fetched; it may then be called again with more of them. The
+        `servers` of the first call help a swarm that is slow (see `supply`).
 
         Raises:
             NoPeersError, StalledError: no progress for the time allowed; resumable.
@@ -191,7 +212,16 @@ class Transfer:
             self._tally = Tally(self._lengths, self.torrent.kept)
             for piece in self._refused:  # while the engine looked at what was said to be here
                 self._tally.refused(piece)
-        loop = PieceLoop(self, info, positions, sink, order, only)
+        if self._feeder is None and servers is not None:
+            self._feeder = Feeder(
+                self._engine,
+                info,
+                servers.supply,
+                alone=servers.alone,
+                provable=servers.provable,
+                began=self.clock(),
+            )
+        loop = PieceLoop(self, info, positions, sink, order, only, self._feeder)
         loop.begin()
         if self._ourselves:
             loop.blame()
@@ -215,7 +245,12 @@ class Transfer:
 
     def received(self) -> int:
         """File bytes taken from peers in this run, each counted as often as it came; the manifest is none of them."""
-        return self._tally.received(self.torrent.status().wasted)
+        fed = self._feeder.kept if self._feeder is not None else 0
+        return max(0, self._tally.received(self.torrent.status().wasted) - fed)
+
+    def brought(self) -> dict[str, int]:
+        """File bytes taken from servers in this run, by source, each counted as often as it came."""
+        return split(self._feeder.taken) if self._feeder is not None else {}
 
     def again(self, pieces: Collection[int], sink: Sink) -> None:
         """Have the engine check pieces that it had taken for whole, and fetch what is not right; none of the others."""
@@ -327,7 +362,16 @@ class Transfer:
             if self._disk.made:
                 self.machine.anew(done, now)
         self._looks.look(
-            self.torrent, now, done, total, shown=shown, wanted=wanted, here=here, liars=liars, full=shortage
+            self.torrent,
+            now,
+            done,
+            total,
+            shown=shown,
+            wanted=wanted,
+            here=here,
+            liars=liars,
+            full=shortage,
+            feeder=self._feeder,
         )
 
     def wait_for(

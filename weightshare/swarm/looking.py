@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from weightshare.progress import Observer, Progress
 from weightshare.swarm.alerts import Event, TrackerReplied
 from weightshare.swarm.copies import availability, first_missing
+from weightshare.swarm.feeding import Feeder
 from weightshare.swarm.reasons import Observation, Shortage
 from weightshare.swarm.states import PHASES, Machine
 from weightshare.swarm.tracker_troubles import TrackerTroubles
@@ -65,6 +66,7 @@ class Looks:
         here: Collection[int],
         liars: int,
         full: Shortage | None,
+        feeder: Feeder | None = None,
     ) -> None:
         """Let the machine see how it stands; see `Transfer.look`."""
         status = torrent.status()
@@ -87,6 +89,8 @@ class Looks:
                 self._engine.max_down,
                 why.crowd.held_back,
                 full,
+                feeder.words() if feeder is not None else "",
+                feeder is not None and feeder.waits(),
             )
         )
         self._report(now, done if shown is None else shown, total, status)

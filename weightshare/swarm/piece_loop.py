@@ -21,6 +21,7 @@ from weightshare.swarm.alerts import (
     PieceRefused,
     ReachedOurselves,
 )
+from weightshare.swarm.feeding import Feeder
 from weightshare.swarm.order import Order, Window
 from weightshare.swarm.states import Machine, State
 from weightshare.swarm.transport import Carrier
@@ -102,6 +103,7 @@ class PieceLoop:
         sink: takes the pieces and proves them.
         order: what is wanted first.
         pieces: of those files, the pieces that are wanted; None for all.
+        feeder: brings pieces from servers beside the swarm.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class PieceLoop:
         sink: Sink,
         order: Order | None = None,
         pieces: Collection[int] | None = None,
+        feeder: Feeder | None = None,
     ) -> None:
         self._transfer = transfer
         self._torrent = transfer.torrent
@@ -136,6 +139,9 @@ class PieceLoop:
         self._order = order
         self._window = Window(order, info.piece_length) if order is not None else None
         self._ordered = 0.0
+        self._feeder = feeder
+        if feeder is not None:
+            feeder.want(self._wanted)
 
     def begin(self) -> None:
         """Take in what is here, and say what is wanted first; before anybody is dialled."""
@@ -151,8 +157,11 @@ class PieceLoop:
         """Until every wanted piece is here and proven; see `fetching.Transfer.fetch` for what it raises."""
         clock, machine = self._transfer.clock, self._transfer.machine
         while True:
-            for event in self._transfer.events(_BUSY_TICK if self._sink.busy() else TICK):
+            busy = self._sink.busy() or (self._feeder is not None and self._feeder.busy)
+            for event in self._transfer.events(_BUSY_TICK if busy else TICK):
                 self._handle(event)
+            if self._feeder is not None:
+                self._feeder.turn(self._torrent, clock(), self._arrived, self._order)
             self._give_up_lost()
             self._flush(clock())
             again = self._sink.refused()
@@ -186,6 +195,10 @@ class PieceLoop:
                 self._finished.add(piece)
 
     def _handle(self, event: Event) -> None:
+        if self._feeder is not None and isinstance(event, PieceFinished):
+            self._feeder.finished(event.piece)
+        elif self._feeder is not None and isinstance(event, PieceRefused):
+            self._feeder.refused(event.piece)
         if isinstance(event, PieceFinished):
             self._take((event.piece,))
         elif isinstance(event, CacheFlushed) and self._flushing is not None:
@@ -229,7 +242,8 @@ class PieceLoop:
             leeches=status.peers - status.seeds,
             asked=self._torrent.asked_of_seeds(),
         )
-        self._torrent.want_first(front)
+        served = self._feeder.claimed if self._feeder is not None else ()
+        self._torrent.want_first([piece for piece in front if piece not in served])
 
     def _flush(self, now: float) -> None:
         complete = len(self._arrived) == len(self._wanted)
@@ -272,6 +286,8 @@ class PieceLoop:
         self._finished |= self._flushing or set()
         self._flushing = None
         how()
+        if self._feeder is not None:
+            self._feeder.anew()
         self._take(piece for piece, have in enumerate(self._torrent.pieces()) if have)
 
     def _keep(self, now: float) -> None:

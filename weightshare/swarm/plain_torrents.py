@@ -17,8 +17,9 @@ from weightshare.manifest import bencode
 from weightshare.swarm.alerts import Paused
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.kept import Kept
+from weightshare.swarm.metadata import loaded
 from weightshare.swarm.piece_loop import TICK
-from weightshare.swarm.session import Session, _load
+from weightshare.swarm.session import Session
 from weightshare.swarm.states import State
 from weightshare.swarm.torrent import Peer, Torrent, priorities_of, real_files
 
@@ -53,7 +54,7 @@ def add_plain(
     document = b"d4:info" + info + known + b"e"
 
     def add(_: Kept) -> lt.torrent_handle:
-        params, layout = _load(document)
+        params, layout = loaded(document)
         indices = list(real_files(layout))
         if [layout.file_size(index) for index in indices] != [size for _, size in files]:
             raise MetainfoError(

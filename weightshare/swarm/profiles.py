@@ -25,6 +25,8 @@ ALERTS = int(
     | lt.alert_category.piece_progress
     | lt.alert_category.tracker
     | lt.alert_category.connect
+    | lt.alert_category.port_mapping
+    | lt.alert_category.dht_operation
 )
 
 DHT_NODES = "dht.libtorrent.org:25401,router.bittorrent.com:6881,dht.transmissionbt.com:6881"

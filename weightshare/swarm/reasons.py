@@ -30,6 +30,7 @@ class Reason(StrEnum):
     DISK_FULL = "disk_full"
     CAPPED = "capped"
     SILENT = "silent"
+    SERVERS_WAIT = "servers_wait"
 
 
 class Aim(StrEnum):
@@ -81,6 +82,8 @@ class Observation:
         cap: the download cap in bytes a second, 0 for none.
         held_back: peers that would send and must wait for the cap.
         full: set while the disk has no room.
+        servers: how the servers beside the swarm stand, in words; empty where none are asked.
+        told_to_wait: whether all of these asked us to wait.
     """
 
     now: float
@@ -99,12 +102,16 @@ class Observation:
     cap: int = 0
     held_back: int = 0
     full: Shortage | None = None
+    servers: str = ""
+    told_to_wait: bool = False
 
 
 def reason_for(seen: Observation, aim: Aim) -> Reason:
     """Why nothing moves, by what is nearest to the cause."""
     if seen.full is not None:
         return Reason.DISK_FULL
+    if seen.told_to_wait:
+        return Reason.SERVERS_WAIT
     if seen.peers == 0:
         unheard = seen.trackers and not seen.answered and seen.trouble
         return Reason.NO_TRACKER if unheard else Reason.NO_PEERS
@@ -126,6 +133,16 @@ def is_capped(seen: Observation, rate: float) -> bool:
 
 def describe(reason: Reason, seen: Observation) -> str:
     """The reason in words, for the line that shows progress; never empty."""
+    why = _describe(reason, seen)
+    return f"{why}; {seen.servers}" if seen.servers and reason is not Reason.DISK_FULL else why
+
+
+def helped(seen: Observation) -> str:
+    """What is said of a transfer that moves: who helps it, if anybody does."""
+    return f"no peers; {seen.servers}" if seen.servers and not seen.peers else seen.servers
+
+
+def _describe(reason: Reason, seen: Observation) -> str:
     match reason:
         case Reason.DISK_FULL:
             return _full(seen)
@@ -146,6 +163,8 @@ def describe(reason: Reason, seen: Observation) -> str:
             return "choked by all peers: they have it and serve others first"
         case Reason.SILENT:
             return "peers send nothing"
+        case Reason.SERVERS_WAIT:
+            return "no peers" if not seen.peers else "peers send nothing"
 
 
 def give_up(reason: Reason, seen: Observation, aim: Aim, waited: float) -> NetworkError | StoreError:
@@ -181,7 +200,7 @@ def give_up(reason: Reason, seen: Observation, aim: Aim, waited: float) -> Netwo
         )
     if seen.peers == 0:
         return NoPeersError(
-            f"The last peer has been gone for {span}; {_so_far(seen)} are here.",
+            f"{_gone(seen, span)}; {_so_far(seen)} are here.",
             hint=f"{_RESUMES} A seeder's address can be given with --peer HOST:PORT.",
             waited=waited,
             done=seen.done,
@@ -197,6 +216,12 @@ def give_up(reason: Reason, seen: Observation, aim: Aim, waited: float) -> Netwo
         total=seen.total,
         reason=reason.value,
     )
+
+
+def _gone(seen: Observation, span: str) -> str:
+    if seen.servers:
+        return f"Nothing came for {span}: no peers; {seen.servers}"
+    return f"The last peer has been gone for {span}"
 
 
 def _full(seen: Observation) -> str:

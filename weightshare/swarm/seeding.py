@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.swarm.alerts import FileFailed, TorrentFailed
+from weightshare.swarm.reach import Reach, Reaching
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent
 from weightshare.swarm.tracker_troubles import TrackerTroubles
@@ -42,13 +43,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How it goes: connected peers, payload bytes sent and their rate, peers by release, trackers that fail."""
+    """How it goes: connected peers, payload bytes sent, their rate, peers by release, trackers that fail, our port."""
 
     peers: int
     uploaded: int
     up_rate: float
     by_release: Mapping[str, int] = field(default_factory=dict)
     troubles: str = ""
+    reach: Reach = field(default_factory=Reach)
 
 
 def _trusting(_name: str) -> str:
@@ -103,7 +105,7 @@ def serve(
             dropped(name, why)
 
     ready()
-    trackers = TrackerTroubles()
+    trackers, reaching = TrackerTroubles(), Reaching()
     due = watch = 0.0
     began = time.monotonic()
     # Transmission takes one handshake from an address at a time, and is rid of one for a torrent that it does not have
@@ -113,6 +115,7 @@ def serve(
         now = time.monotonic()
         for event in session.events(_TICK):
             trackers.hear(event)
+            reaching.hear(event)
             if isinstance(event, FileFailed | TorrentFailed) and event.key in names:
                 where = f"{event.path} " if isinstance(event, FileFailed) else ""
                 drop(names[event.key], f"{where}can no longer be read: {event.reason}")
@@ -126,11 +129,11 @@ def serve(
                 torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
-            report(_look(torrents, gone, trackers))
-    return _look(torrents, gone, trackers)
+            report(_look(torrents, gone, trackers, reaching.so_far(reached=session.reached)))
+    return _look(torrents, gone, trackers, reaching.so_far(reached=session.reached))
 
 
-def _look(torrents: Mapping[str, Torrent], gone: int, trackers: TrackerTroubles) -> Serving:
+def _look(torrents: Mapping[str, Torrent], gone: int, trackers: TrackerTroubles, reach: Reach) -> Serving:
     found = {name: torrent.status() for name, torrent in torrents.items()}
     return Serving(
         peers=sum(status.peers for status in found.values()),
@@ -138,4 +141,5 @@ def _look(torrents: Mapping[str, Torrent], gone: int, trackers: TrackerTroubles)
         up_rate=sum(status.up_rate for status in found.values()),
         by_release={name: status.peers for name, status in found.items()},
         troubles=str(trackers),
+        reach=reach,
     )

@@ -13,23 +13,25 @@ from typing import Any, cast
 
 import libtorrent as lt
 
-from weightshare.errors import ListenError, MetainfoError, WeightshareError
+from weightshare.errors import WeightshareError
 from weightshare.limits import Effective
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.swarm.alerts import Event, HungUp, ListenFailed, ReachedOurselves, translate
+from weightshare.swarm.alerts import Event, HungUp, ReachedOurselves, translate
 from weightshare.swarm.capping import Capping, Given
 from weightshare.swarm.equal_files import share_trees
 from weightshare.swarm.kept import NOTHING, Kept
+from weightshare.swarm.listening import await_listening
+from weightshare.swarm.metadata import bare, loaded
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.request_queue import CROWD, Look, Pace
 from weightshare.swarm.round_trips import round_trips
+from weightshare.swarm.sealing import SEALED, Seal, repeated
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
 from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, priorities_of, real_files
 from weightshare.swarm.transport import Carrier
 
 _RETIRED: list[lt.session] = []  # see `Session.close`
-_LISTEN_WAIT = 3.0
 _ANSWER_WAIT = 2.0
 _GATHER = 0.03
 _LOOK_EVERY = 1.0
@@ -47,6 +49,8 @@ class Session:
         limits: what it may use from its first moment on; `limit` changes that.
         dht_nodes: by which to enter the DHT, where the network has one; none for the public ones.
         serving: whether it is there to serve; one that fetches serves nobody unless there is a crowd.
+        sealed: speak to these alone (`sealing.check_allowed`) and tell nobody anything, until `unseal`; None for all
+            that the network allows.
 
     Raises:
         ListenError: nothing can be listened on.
@@ -60,21 +64,26 @@ class Session:
         limits: Effective | None = None,
         dht_nodes: Sequence[Peer] = (),
         serving: bool = False,
+        sealed: Sequence[str] | None = None,
     ) -> None:
         self.network = network
         self.limits = limits or Effective()
         self._capping = Capping(session_settings(network, port=port, dht_nodes=dht_nodes))
-        self._session = lt.session(cast("Any", self._capping.settings | self._capping.of(self.limits)))
+        quiet = SEALED if sealed is not None else {}
+        self._session = lt.session(
+            cast("Any", self._capping.settings | self._capping.of(self.limits) | quiet)
+        )
         self._chores: list[Callable[[], None]] = []
+        self._seal = Seal(self._session, network, sealed) if sealed is not None else None
         rules = address_filter(network)
-        if rules is not None:
+        if rules is not None and self._seal is None:
             self._session.set_ip_filter(rules)
-        self._early: list[Event] = []
         self._torrents: dict[str, Torrent] = {}
         self._pace = self._new_pace(serving)
         self._began = self._looked = self._gathered = time.monotonic()
+        self.reached = False  # by somebody from outside this network
         self._shared = False  # our address, with somebody else on this machine, for all we know
-        self._await_listening(port)
+        self._early = await_listening(self._session, port)
 
     def __enter__(self) -> Session:
         return self
@@ -101,9 +110,43 @@ class Session:
         if changed:
             self._session.apply_settings(cast("Any", changed))
 
+    def share_down(self, others: int) -> None:
+        """Leave so much of the cap on what comes in to what comes past the engine; bytes a second."""
+        self._capping.others = others
+        self.limit(self.limits)
+
     def attend(self, chore: Callable[[], None]) -> None:
         """Have this called whenever `events` is asked for, so several times a second while anything goes on."""
         self._chores.append(chore)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it speaks to those on a list alone."""
+        return self._seal is not None
+
+    def allow(self, allowed: Sequence[str]) -> None:
+        """Have another list of those who may be spoken to hold, for a session that is sealed."""
+        if self._seal is not None:
+            self._seal.allow(allowed)
+
+    def unseal(self, trackers: Sequence[str] = (), web_seeds: Sequence[str] = ()) -> None:
+        """Open a sealed session to all that its network allows, and have its torrents announced.
+
+        Args:
+            trackers: of every torrent in it.
+            web_seeds: likewise.
+        """
+        if self._seal is None:
+            return
+        self._seal.lift(self._capping.settings)
+        self._seal = None
+        for torrent in self._torrents.values():
+            torrent.unseal(trackers, web_seeds)
+        self.attend(repeated(self._announce))
+
+    def _announce(self) -> None:
+        for torrent in self._torrents.values():
+            torrent.announce()
 
     def given(self) -> dict[str, Given]:
         """File bytes given by this session, by release; torrents that were removed are counted in."""
@@ -132,12 +175,12 @@ class Session:
             alone: dial this peer and nobody else, and ask nobody for others; `Torrent.open_up` ends that.
             avoid: these are not dialled.
         """
-        params = lt.parse_magnet_uri(str(_bare(magnet)))
+        params = lt.parse_magnet_uri(str(bare(magnet)))
         params.flags |= lt.torrent_flags.default_dont_download
         if alone is not None:
             params.flags |= ALL_WAYS
             return self._attended(Torrent(self._add(params, folder), self.network, [alone]))
-        params.trackers = list(allowed_trackers(self.network, magnet.trackers))
+        params.trackers = [] if self.sealed else list(allowed_trackers(self.network, magnet.trackers))
         others = [peer for peer in (*magnet.peers, *peers) if peer not in avoid]
         return self._attended(Torrent(self._add(params, folder), self.network, others))
 
@@ -171,7 +214,7 @@ class Session:
         document = b"d4:info" + info + known + b"e"
 
         def add(kept: Kept) -> lt.torrent_handle:
-            params, layout = _load(document)
+            params, layout = loaded(document)
             if layers:
                 params = share_trees(params, layout)
             params.trackers = []
@@ -220,11 +263,11 @@ class Session:
             peers: dialled.
             release: the v2 info-hash in hex that it counts for, where the torrent has none: a v1 twin.
         """
-        params, layout = _load(torrent)
+        params, layout = loaded(torrent)
         indices = list(real_files(layout))
         params.renamed_files = {indices[position]: str(path) for position, path in locations.items()}
-        params.trackers = list(allowed_trackers(self.network, trackers))
-        params.url_seeds = list(allowed_web_seeds(self.network, web_seeds))
+        params.trackers = [] if self.sealed else list(allowed_trackers(self.network, trackers))
+        params.url_seeds = [] if self.sealed else list(allowed_web_seeds(self.network, web_seeds))
         # The files are proven. Resume data that says so spares a second hashing at each piece's first upload, which
         # seed_mode would do. upload_mode: whatever happens, the engine never asks to write.
         params.have_pieces = [True] * layout.num_pieces()
@@ -270,6 +313,8 @@ class Session:
         """What happened, waiting at most `timeout` seconds for something to."""
         for chore in self._chores:
             chore()
+        if self._seal is not None:
+            self._seal.look()
         if self._early:
             early, self._early = self._early, []
             return early
@@ -312,7 +357,7 @@ class Session:
         params.save_path = str(folder)
         params.flags &= ~_OWN_FLAGS
         params.flags |= lt.torrent_flags.apply_ip_filter
-        params.flags |= closed_ways(self.network)
+        params.flags |= ALL_WAYS if self.sealed else closed_ways(self.network)
         try:
             return self._session.add_torrent(params)
         except RuntimeError as error:
@@ -320,6 +365,7 @@ class Session:
 
     def _attended(self, torrent: Torrent) -> Torrent:
         """The torrent, from now on told of what concerns it alone."""
+        torrent.sealed = self.sealed
         self._torrents[torrent.key] = torrent
         return torrent
 
@@ -344,6 +390,7 @@ class Session:
 
     def _follow(self, counters: Mapping[str, int]) -> None:
         """Let those who connect next queue as many requests as the path takes."""
+        self.reached = self.reached or bool(counters.get("net.has_incoming_connections"))
         if self._pace is None:
             return
         look = Look(
@@ -357,40 +404,3 @@ class Session:
         if depth != self._depth:
             self._depth = depth
             self._session.apply_settings({"max_allowed_in_request_queue": depth})
-
-    def _await_listening(self, port: int | None) -> None:
-        deadline = time.monotonic() + _LISTEN_WAIT
-        failed = ""
-        while not self._session.is_listening() and time.monotonic() < deadline:
-            self._session.wait_for_alert(50)
-            for event in translate(self._session.pop_alerts()):
-                if isinstance(event, ListenFailed):
-                    failed = event.reason
-                else:
-                    self._early.append(event)
-        if port and (not self._session.is_listening() or self.port != port):
-            raise ListenError(
-                f"Port {port} cannot be listened on: {failed or 'it is in use'}.",
-                hint="Choose another with --port, or leave the option out.",
-                port=port,
-            )
-
-
-def _bare(magnet: Magnet) -> Magnet:
-    """The magnet's hashes and name alone: trackers are filtered apart, and web seeds wait for the gate."""
-    return Magnet(v2_hash=magnet.v2_hash, v1_hash=magnet.v1_hash, name=magnet.name)
-
-
-def _load(torrent: bytes) -> tuple[lt.add_torrent_params, lt.file_storage]:
-    limits: Any = {"max_buffer_size": len(torrent) + 1}
-    try:
-        params = lt.load_torrent_buffer(torrent, limits)
-    except RuntimeError as error:
-        raise MetainfoError(
-            f"The torrent engine cannot read the torrent: {error}.",
-            hint="The torrent is malformed or hostile; nothing of it was kept.",
-            field="info",
-        ) from error
-    if params.ti is None:
-        raise AssertionError("a torrent that was loaded has an info dictionary")
-    return params, params.ti.layout()

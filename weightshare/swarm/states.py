@@ -25,7 +25,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from weightshare.progress import Phase
-from weightshare.swarm.reasons import Aim, Observation, Reason, describe, give_up, is_capped, reason_for
+from weightshare.swarm.reasons import (
+    Aim,
+    Observation,
+    Reason,
+    describe,
+    give_up,
+    helped,
+    is_capped,
+    reason_for,
+)
 
 _WINDOW = 3.0
 _QUIET = 2.0
@@ -160,7 +169,7 @@ class Machine:
             self._recover()
             capped = is_capped(seen, self.rate())
             self.reason = Reason.CAPPED if capped else None
-            self.note = describe(Reason.CAPPED, seen) if capped else ""
+            self.note = describe(Reason.CAPPED, seen) if capped else helped(seen)
             return
         reason = reason_for(seen, aim)
         if self.timeout and waited >= self.timeout:

@@ -15,6 +15,7 @@ from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.lookup import Lookup
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds, allows_host
 from weightshare.swarm.redialling import EVERY, Redial
+from weightshare.swarm.settings import SKIP_V1_HASHES
 from weightshare.swarm.transport import Carrier, Crowd, Peer, TorrentStatus
 from weightshare.units import BLOCK
 
@@ -32,7 +33,7 @@ __all__ = [
 ALL_WAYS = lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
 _PATIENCE = 2  # times that a peer may hang up before it is greeted otherwise
 _USUAL, _V2 = 0x0D, 0x80  # libtorrent's `pex_flags`: encryption, uTP, hole punching; and `pex_lt_v2`
-_NORMAL, _FIRST = 4, 7  # the engine's priorities
+_LAST, _NORMAL, _FIRST = 1, 4, 7  # the engine's priorities
 _FINISHED = 3  # of libtorrent's block states: written to the disk
 _SOON = 0.1  # seconds until the next look while a name is being looked up
 _HALF_OPEN = lt.peer_info.connecting | lt.peer_info.handshake
@@ -40,7 +41,10 @@ _WEB = (lt.peer_info.web_seed, lt.peer_info.http_seed)
 
 
 class Torrent:
-    """A torrent in a session; `key` names it in events, and `kept` is what it was last told of the disk."""
+    """A torrent in a session; `key` names it in events, and `kept` is what it was last told of the disk.
+
+    While `sealed` it has no tracker, no web seed and no other way to be found; its session sets that.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Torrent:
         kept: Kept = NOTHING,
     ) -> None:
         self._handle = handle
+        self.sealed = False
         self._add = add
         self.kept = kept
         self._wasted = 0  # before it was last taken up anew
@@ -65,6 +70,7 @@ class Torrent:
         self._hung_up: Counter[Peer] = Counter()
         self._has_v2 = handle.info_hashes().has_v2()
         self._first: set[int] = set()
+        self._last: set[int] = set()
         self._only: frozenset[int] | None = None
         self.key = key_of(handle.info_hashes())
 
@@ -98,7 +104,7 @@ class Torrent:
     def want_only(self, pieces: Collection[int]) -> None:
         """Ask for just these pieces, from now on and after it is taken up anew. What is withheld is not asked for."""
         self._only = frozenset(pieces)
-        self._first = set()
+        self._first, self._last = set(), set()
         total = self._metadata().num_pieces()
         wanted = self._only.difference(self.kept.withheld)
         self._handle.prioritize_pieces([_NORMAL if piece in wanted else 0 for piece in range(total)])
@@ -111,15 +117,48 @@ class Torrent:
         """
         first = set(pieces)
         for piece in self._first - first:
-            self._handle.piece_priority(piece, _NORMAL)
+            self._handle.piece_priority(piece, _LAST if piece in self._last else _NORMAL)
         for piece in first - self._first:
             self._handle.piece_priority(piece, _FIRST)
         self._first = first
+
+    def want_last(self, pieces: Collection[int]) -> None:
+        """Ask peers for these wanted pieces after all others, since somebody else brings them."""
+        last = set(pieces)
+        for piece in self._last - last:
+            self._handle.piece_priority(piece, _FIRST if piece in self._first else _NORMAL)
+        for piece in last - self._last:
+            self._handle.piece_priority(piece, _LAST)
+        self._last = last
+
+    def add_piece(self, piece: int, data: bytearray) -> None:
+        """Give the engine a piece that did not come from a peer; `PieceFinished` or `PieceRefused` says what it is.
+
+        Blocks that are here already stay. libtorrent passes over data of another length than the piece has to its
+        peers: a hybrid's piece at the end of a file is as long as any other there, filled with zeros, while v1's hashes
+        count, and is as long as the file leaves it otherwise.
+
+        Args:
+            piece: not here yet.
+            data: the file's own bytes; they may be added to.
+        """
+        if self._padded:
+            data.extend(bytes(self._metadata().piece_size(piece) - len(data)))
+        self._handle.add_piece(piece, data, 0)  # type: ignore[arg-type]
+
+    def asked(self) -> set[int]:
+        """The pieces that are not whole and of which a block was asked for, or came."""
+        return {int(piece["piece_index"]) for piece in self._handle.get_download_queue()}
 
     def asked_of_seeds(self) -> int:
         """Bytes on their way from peers that have everything."""
         peers = self._handle.get_peer_info()
         return BLOCK * sum(peer.download_queue_length for peer in peers if peer.flags & lt.peer_info.seed)
+
+    @property
+    def _padded(self) -> bool:
+        hashes = self._handle.info_hashes()
+        return bool(hashes.has_v1()) and not self._handle.flags() & SKIP_V1_HASHES
 
     def _metadata(self) -> lt.torrent_info:
         found = self._handle.torrent_file()
@@ -151,10 +190,27 @@ class Torrent:
 
     def open_up(self, trackers: Iterable[str], peers: Sequence[Peer]) -> None:
         """Let a torrent that was added for one peer alone find others too; `peers` are dialled while they are away."""
-        self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        if not self.sealed:
+            self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
         self.open_sources(trackers, ())
         known = set(self._peers)
         self._peers += [peer for peer in peers if peer not in known and allows_host(self._network, peer[0])]
+
+    def unseal(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
+        """Let a torrent of a session that was sealed be found; see `Session.unseal`."""
+        self.sealed = False
+        self._handle.unset_flags(ALL_WAYS & ~closed_ways(self._network))
+        # Taken up from a pause it is announced on the LAN, which can be asked for in no other way. Trackers would hear
+        # of the pause, and there are none yet.
+        self._handle.pause()
+        self._handle.resume()
+        self.open_sources(trackers, web_seeds)
+        self.announce()
+
+    def announce(self) -> None:
+        """Tell trackers and the DHT now and not when it is time; as far as the torrent may."""
+        self._handle.force_reannounce()
+        self._handle.force_dht_announce()
 
     def _away(self, dialled: Collection[Peer]) -> list[Peer]:
         """The addresses of those given peers of which no address is connected, as far as they are known."""
@@ -250,7 +306,7 @@ class Torrent:
             raise AssertionError("only a torrent that is fetched is taken up anew")
         self.kept = replace(kept, v2_alone=kept.v2_alone or self.kept.v2_alone)
         self._handle = self._add(self.kept)
-        self._first = set()
+        self._first, self._last = set(), set()
         if self._only is not None:
             self.want_only(self._only)
         self._looked = float("-inf")
@@ -283,7 +339,9 @@ class Torrent:
         self._handle.resume()
 
     def open_sources(self, trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
-        """Add trackers, and web seeds (only after the gate), as far as the network allows."""
+        """Add trackers, and web seeds (only after the gate), as far as the network allows; none while sealed."""
+        if self.sealed:
+            return
         for url in allowed_trackers(self._network, trackers):
             self._handle.add_tracker({"url": url})
             self._sources[0].append(url)

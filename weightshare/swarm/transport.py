@@ -58,6 +58,9 @@ class Engine(Protocol):
     def events(self, timeout: float) -> list[Event]:
         """What happened, waiting at most `timeout` seconds for something to."""
 
+    def share_down(self, others: int) -> None:
+        """Leave so much of the cap on what comes in, bytes a second, to what comes past the engine."""
+
     def again(self, torrent: Carrier, kept: Kept) -> None:
         """Take a torrent up anew, after its files were found to hold something else."""
 
@@ -85,6 +88,15 @@ class Carrier(Protocol):
 
     def want_first(self, pieces: Collection[int]) -> None:
         """Ask for these pieces before all others."""
+
+    def want_last(self, pieces: Collection[int]) -> None:
+        """Ask peers for these pieces after all others."""
+
+    def add_piece(self, piece: int, data: bytearray) -> None:
+        """Give it a piece that did not come from a peer."""
+
+    def asked(self) -> set[int]:
+        """The pieces that are not whole and of which a block was asked for."""
 
     def asked_of_seeds(self) -> int:
         """Bytes on their way from peers that have everything."""

@@ -13,12 +13,22 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import options, output, previewing, progress, serving
+from weightshare_cli import (
+    landing_places,
+    looking,
+    options,
+    output,
+    previewing,
+    progress,
+    serving,
+    sourcing,
+)
 from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
 from weightshare_cli.home import home_of
+from weightshare_cli.landing_places import LandingPlace
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 from weightshare_cli.streaming import open_link
@@ -40,6 +50,10 @@ if TYPE_CHECKING:
             "weightshare fetch 'magnet:?xt=urn:btmh:1220…'",
         ),
         ("into a folder of your choice", "weightshare fetch 'magnet:?xt=…' ./m7b"),
+        (
+            "where from_pretrained, vLLM and llama.cpp look for models of the Hub",
+            "weightshare fetch 'magnet:?xt=…' --hf-cache",
+        ),
         ("the link from a file or a pipe", "weightshare fetch - < link.txt"),
         (
             "only some files, at 12 MiB a second",
@@ -122,12 +136,14 @@ if TYPE_CHECKING:
 @click.option(
     "--force", cls=options.Option, is_flag=True, help="Replace different files that stand in the way."
 )
+@landing_places.options
 @click.option(
     "--dry-run",
     cls=options.Option,
     is_flag=True,
     help="Only say what would be fetched, and what is here already.",
 )
+@looking.option
 @click.option(
     "--seed-for",
     cls=options.Option,
@@ -152,6 +168,7 @@ if TYPE_CHECKING:
     help="Load it while it comes, then chat on a terminal, or answer --prompt or stdin.",
 )
 @click.option("--prompt", cls=options.Option, metavar="TEXT", help="What --run answers.")
+@sourcing.options
 @old_torrents.options
 @answers.options
 @options.require_mirrors
@@ -178,11 +195,14 @@ def command(
     of: int,
     allow_pickle: bool,
     force: bool,
+    landing: LandingPlace,
     dry_run: bool,
+    scan: bool,
     seed_for: float,
     order: str,
     running: bool,
     prompt: str | None,
+    sources: str,
     answering: Answering,
     old: Old,
     require_mirrors: int,
@@ -196,7 +216,7 @@ def command(
     max_connections: int,
     timeout: float,
 ) -> None:
-    """Fetch SOURCE into the store, or into DIR, and print the folder's path.
+    """Fetch SOURCE into the store, into DIR, or into the Hub's cache, and print the folder's path.
 
     SOURCE is a magnet link, a v2 info-hash, a .torrent (file or URL), a weightshare.json, or - to read one
     from stdin. The publisher is proven before the first weight byte is asked for, and every byte before its
@@ -219,6 +239,7 @@ def command(
     from weightshare.api import fetching
 
     settings = ctx.ensure_object(Settings)
+    looking.check(scan, running=running, dry_run=dry_run)
     if old.asked:
         old_torrents.fetch(ctx, settings, source, directory, old, _say)
         return
@@ -229,6 +250,7 @@ def command(
             "--run goes neither with --dry-run and --seed-for, nor with --include and --exclude.",
             hint="Fetch with these first; then `weightshare run` answers.",
         )
+    directory = landing.folder(directory)
     stop = threading.Event()
     given_away = 0
     limits = options.given(ctx, "max_down", "max_up", "max_connections")
@@ -255,6 +277,8 @@ def command(
                     attestations=attestations,
                     require_mirrors=require_mirrors,
                     order=order,
+                    sources=sources,
+                    hub_cache=landing.hub_cache(),
                     **limits,
                 )
 
@@ -285,7 +309,9 @@ def command(
             "attestations": attestations,
             "require_mirrors": require_mirrors,
             "order": order,
+            "hub_cache": landing.hub_cache(),
             "observe": observe,
+            "sources": sources,
         }
         if dry_run:
             preview = fetching.dry_run(source, directory, **how)
@@ -318,6 +344,8 @@ def command(
 
         if not (settings.quiet or include or exclude or tensors):
             how["on_passed"] = passed  # whoever takes a part has something else in mind than to run it
+        if scan:
+            how["on_passed"] = looking.first(settings, observe, how.get("on_passed"))
         fetched = fetching.fetch(
             source,
             directory,
@@ -358,15 +386,7 @@ def _show(fetched: Fetched, settings: Settings) -> None:
     output.warn(fetched.warnings)
     if not settings.quiet:
         taken = fetched.received
-        sources = [
-            f"{format_size(size)} {name}"
-            for size, name in (
-                (taken.swarm, "from peers"),
-                (taken.hub, "from the Hub"),
-                (taken.reused, "already here"),
-            )
-            if size
-        ]
+        sources = sourcing.came(fetched)
         moved = taken.swarm + taken.hub
         pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
         output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")
@@ -381,4 +401,5 @@ def _show(fetched: Fetched, settings: Settings) -> None:
             )
         elif not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
+        landing_places.say(fetched.hub_cache)
     output.say_path(fetched.path)

@@ -8,6 +8,7 @@ import click
 
 from weightshare.units import format_size
 from weightshare_cli import options, output, unsigned
+from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 
@@ -57,7 +58,8 @@ def _row(release: ListedRelease) -> tuple[str, ...]:
 
 def _state(release: ListedRelease) -> str:
     state = release.kind if release.complete else "incomplete"
-    return f"{state}, seeding" if release.seeding else state
+    held = ", under embargo" if release.embargo is not None else ""
+    return f"{state}{held}, seeding" if release.seeding else f"{state}{held}"
 
 
 def _describe(release: ListedRelease) -> None:
@@ -67,6 +69,7 @@ def _describe(release: ListedRelease) -> None:
             ("publisher", output.who(release.publisher, release.publisher_name)),
             ("size", format_size(release.bytes)),
             ("state", _state(release)),
+            ("embargo", describe(release.embargo) if release.embargo else None),
             ("info-hash v2", release.info_hash_v2),
             ("info-hash v1", release.info_hash_v1 if not release.info_hash_v2 else None),
             ("path", str(release.path)),

@@ -9,9 +9,12 @@ import click
 
 from weightshare.units import MIB, format_rate, format_size
 from weightshare_cli import adopting as adoption
-from weightshare_cli import options, output, progress, signing
+from weightshare_cli import from_hub as hub_options
+from weightshare_cli import launching, options, output, progress, signing
 from weightshare_cli.adopting import Adopting
+from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
+from weightshare_cli.launching import Launching
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
 
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
             "weightshare publish ./model --name acme/m7b --oms-key oms.pem",
         ),
         (
+            "from the Hugging Face cache, where it lies",
+            "weightshare publish --hub acme/m7b --seed",
+        ),
+        (
             "sign for an old torrent that others made of this folder",
             "weightshare publish ./mistral-7B-v0.1 --name acme/m7b-2023 --adopt m7b.torrent",
         ),
@@ -62,11 +69,21 @@ if TYPE_CHECKING:
             "",
             "weightshare publish --finish m7b.weightshare.json --seed",
         ),
+        (
+            "for mirrors alone, until you open it on the day",
+            "weightshare publish ./model --name acme/m7b --embargo --allow 192.0.2.7 --seed",
+        ),
+        ("", "weightshare publish --announce acme/m7b"),
+        (
+            "try it all before you post: a checklist, a post, a README block, a QR picture",
+            "weightshare publish ./model --name acme/m7b --rehearse --mirrors 2 --qr m7b.svg",
+        ),
     ],
 )
 @click.argument(
     "directory", metavar="DIR", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+@hub_options.options
 @click.option("--name", cls=options.Option, metavar="ORG/MODEL", help="What the release is called.")
 @click.option(
     "--version", cls=options.Option, default="1", show_default=True, help="Which release of the model it is."
@@ -176,6 +193,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
+@launching.options
 @adoption.options
 @options.network
 @options.port
@@ -186,6 +204,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     directory: Path | None,
+    from_hub: hub_options.FromHub,
     name: str | None,
     version: str,
     license: str | None,
@@ -207,6 +226,7 @@ def command(
     prepare: bool,
     finish: Path | None,
     keep_seeding: bool,
+    launching: Launching,
     adopting: Adopting,
     network: str,
     port: int | None,
@@ -215,15 +235,20 @@ def command(
 ) -> None:
     """Check, hash and sign the checkpoint in DIR, and print its magnet link.
 
-    DIR stays where it is and is served from there. Refused are files that run code when loaded, links that
-    leave the folder, names that other systems cannot store, and safetensors files with a bad header.
+    DIR stays where it is and is served from there; so does the snapshot that --hub names. Refused are files
+    that run code when loaded, links that leave the folder, names that other systems cannot store, and
+    safetensors files with a bad header.
 
     With --adopt nothing new is made: DIR holds the files of an old v1 torrent, every piece of which is checked,
     and a manifest for that torrent is signed, to be posted beside its link. Who signs it vouches for the bytes.
     """
     settings = ctx.ensure_object(Settings)
-    if adopting.source is None:
+    if launching.opens(settings, trackers, web_seeds):
+        return
+    from_hub.check(directory, finish=finish, oms_key=oms_key)
+    if from_hub.hub is None and adopting.source is None:
         _check_call(directory, name, prepare=prepare, finish=finish)
+    embargo = launching.held()
     if sshsig and (prepare or finish is not None):
         raise click.UsageError(
             "--sshsig signs as one publisher at once; a team's member makes a detached signature with "
@@ -251,6 +276,10 @@ def command(
             _serve(ctx, settings, adopted, network=network, port=port, dht_nodes=dht_nodes)
         return
     home = home_of(settings)
+    snapshot = from_hub.take(settings, click.get_current_context(), asked)
+    origin = None
+    if snapshot is not None:
+        directory, name, asked, origin = snapshot.folder, snapshot.name, snapshot.asked, snapshot.origin
     with progress.reporter(settings) as observe:
 
         def passphrase() -> str:
@@ -265,7 +294,14 @@ def command(
             from weightshare.api.preparing import finish as finish_release
 
             made = finish_release(
-                finish, directory, allow_pickle=allow_pickle, out=out, home=home, observe=observe, **asked
+                finish,
+                directory,
+                allow_pickle=allow_pickle,
+                out=out,
+                home=home,
+                embargo=embargo,
+                observe=observe,
+                **asked,
             )
         elif directory is None or name is None:
             raise AssertionError("checked above")
@@ -283,6 +319,7 @@ def command(
                 out=out,
                 home=home,
                 observe=observe,
+                origin=origin,
                 **asked,
             )
             observe.stop()
@@ -300,17 +337,24 @@ def command(
                 waiting=waiting,
                 allow_pickle=allow_pickle,
                 detached=sshsig,
+                embargo=embargo,
                 out=out,
                 home=home,
                 observe=observe,
+                origin=origin,
                 **asked,
             )
+    if not settings.json:
+        _show(made, settings, keep_seeding=keep_seeding or launching.rehearse)
+        launching.explain(settings, made, out)
+    status, tried = launching.rehearsed(settings, made, network=network, port=port, dht_nodes=dht_nodes)
     if settings.json:
-        output.say_json(made.to_json() | ({"event": "published"} if keep_seeding else {}))
-    else:
-        _show(made, settings, keep_seeding=keep_seeding)
+        output.say_json(made.to_json() | tried | ({"event": "published"} if keep_seeding else {}))
     if keep_seeding:
         _serve(ctx, settings, made, network=network, port=port, dht_nodes=dht_nodes)
+
+    if status:
+        raise click.exceptions.Exit(status)
 
 
 def _serve(
@@ -362,6 +406,8 @@ def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
             ("torrent", str(made.torrent)),
             ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
             ("OMS", str(made.oms) if made.oms else None),
+            hub_options.row(made.hub),
+            ("embargo", describe(made.embargo) if made.embargo else None),
             ("took", output.took(made.seconds) + pace),
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from weightshare_cli import options
+from weightshare_cli import launching, options
 from weightshare_cli.options import Settings
 from weightshare_cli.serving import serve
 
@@ -40,6 +40,7 @@ from weightshare_cli.serving import serve
 @options.max_connections
 @options.upload_per_day
 @options.ratio
+@launching.allow
 @options.common
 @click.pass_context
 def command(

@@ -108,9 +108,10 @@ def command(
     nothing is downloaded, whatever a request names.
     """
     from weightshare.api.serving import Endpoint, serve
+    from weightshare.manifest.magnet_repair import holds_link
     from weightshare_cli.serving import stopping
 
-    if release.startswith(("magnet:", "http://", "https://")):
+    if release.startswith(("magnet:", "http://", "https://")) or holds_link(release):
         raise UsageError(
             "`serve` takes a release or folder on this machine, and this is a link.",
             hint="Fetch it first: weightshare fetch LINK prints the folder to serve.",

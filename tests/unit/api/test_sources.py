@@ -153,3 +153,25 @@ def test_a_url_that_leads_nowhere_good(path: str) -> None:
 def test_only_http_is_asked(url: str) -> None:
     with pytest.raises(DownloadError, match="only http"):
         download(url, Network.PUBLIC, limit=1)
+
+
+def test_a_mangled_link_is_taken_and_it_is_said_how_it_was_repaired_and_what_is_lost() -> None:
+    link = str(Magnet(v2_hash=INFO.v2_hash, name="m", trackers=("udp://tracker.example:80/announce",)))
+    posted = "Here: <" + link.replace("%3A%2F%2F", "%3A%2F%http://2F").replace("&", "&amp;")
+    target = resolve(f"{posted}&amp;tr=http%3A%2F%https://t.co/abc%3A80>", Network.LOCAL)
+    assert target.magnet.v2_hash == INFO.v2_hash
+    assert target.magnet.trackers == ("udp://tracker.example:80/announce",)
+    repaired, lost = target.notes
+    assert repaired.startswith("the link was repaired: ")
+    assert "HTML entities" in repaired
+    assert lost.startswith("the link has lost tr=http:/%https://t.co/abc:80: a short link")
+
+
+def test_a_link_whose_hash_is_cut_short_is_refused_and_the_part_is_named() -> None:
+    with pytest.raises(MagnetError, match="cannot be repaired: it has lost xt=urn:btmh:1220ab…: no whole"):
+        resolve("magnet:?xt=urn:btmh:1220ab…&dn=m", Network.LOCAL)
+
+
+def test_a_source_longer_than_any_file_name_is_no_file() -> None:
+    with pytest.raises(MagnetError):
+        resolve("a" * 5000, Network.LOCAL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weightshare.api.results.fetching import (
     Fetched,
+    InHubCache,
     Preview,
     PreviewedFile,
     RangeReady,
@@ -16,14 +17,17 @@ from weightshare.api.results.fetching import (
 from weightshare.api.results.inspecting import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.results.library import ListedRelease, Removed, SeedStatus
 from weightshare.api.results.limits import GivenRelease, LimitsShown, limits_json
-from weightshare.api.results.publishing import Prepared, Published, Tally
+from weightshare.api.results.publishing import HubStanding, Prepared, Published, Tally
 from weightshare.api.results.running import Ran
+from weightshare.api.results.scanning import Scanned, ScannedFile, ScannedPlace, ScannedRelease
 from weightshare.api.results.verifying import FileVerdict, MirrorVouch, OmsFacts, Verified
 
 __all__ = [
     "Fetched",
     "FileVerdict",
     "GivenRelease",
+    "HubStanding",
+    "InHubCache",
     "Inspected",
     "InspectedFile",
     "InspectedTensor",
@@ -39,6 +43,10 @@ __all__ = [
     "RangeReady",
     "Received",
     "Removed",
+    "Scanned",
+    "ScannedFile",
+    "ScannedPlace",
+    "ScannedRelease",
     "SeedStatus",
     "StrangerInfo",
     "Tally",

@@ -11,11 +11,41 @@ from weightshare.api.results.verifying import MirrorVouch
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken."""
+    """Where the bytes of a fetch came from: file bytes, each counted as often as it was taken.
+
+    Attributes:
+        swarm: from peers.
+        hub: by HTTP, from the Hub and from web seeds.
+        reused: were on this machine.
+        sources: those of `hub` by who gave them: `hub`, or a web seed's host.
+    """
 
     swarm: int = 0
     hub: int = 0
     reused: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """As a part of the JSON result; `from` is there when anything came by HTTP."""
+        told: dict[str, object] = {"swarm": self.swarm, "hub": self.hub, "reused": self.reused}
+        return told | ({"from": dict(self.sources)} if self.sources else {})
+
+
+@dataclass(frozen=True, slots=True)
+class InHubCache:
+    """Where in the cache of huggingface_hub a release lies; by the publisher's word it is that repository's commit.
+
+    `main` is the commit that this branch leads to in the cache, None if that is not known there.
+    """
+
+    cache: Path
+    repo: str
+    revision: str
+    main: str | None
+
+    def to_json(self) -> dict[str, object]:
+        """As part of the result."""
+        return {"cache": str(self.cache), "repo": self.repo, "revision": self.revision, "main": self.main}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +68,7 @@ class Fetched:
     warnings: tuple[str, ...] = ()
     mirrors: tuple[MirrorVouch, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
+    hub_cache: InHubCache | None = None
     info_hash_v1: str | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -50,15 +81,12 @@ class Fetched:
             "bytes": self.bytes,
             "files": self.files,
             "seconds": round(self.seconds, 3),
-            "received": {
-                "swarm": self.received.swarm,
-                "hub": self.received.hub,
-                "reused": self.received.reused,
-            },
+            "received": self.received.to_json(),
             "info_hash_v2": self.info_hash_v2 or None,
             "info_hash_v1": self.info_hash_v1,
             "complete": self.complete,
             "parts": dict(self.parts),
+            "hub_cache": self.hub_cache.to_json() if self.hub_cache else None,
             "mirrors": [mirror.to_json() for mirror in self.mirrors],
             "warnings": list(self.warnings),
         }
@@ -112,7 +140,8 @@ class PreviewedFile:
         path: in the release.
         size: bytes.
         source: `peers`; `begun` by an earlier fetch; `here`, proven before; `in the way`, a file that would be
-            looked at; the release on this machine that has it; or `same as` and the path of an equal file in this one.
+            looked at; the release on this machine that has it, or the path of a file of another program that `scan`
+            found; or `same as` and the path of an equal file in this one.
         pieces: bytes of single pieces that other releases on this machine have, by release; the rest comes from
             where `source` says.
     """

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weightshare.content.embargoes import Embargo
 from weightshare.limits import Effective
+from weightshare.swarm.reach import Reach
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRelease:
-    """A release in the store. `kind` is `published` (served in place) or `fetched`."""
+    """A release in the store. `kind` is `published` (served in place) or `fetched`.
+
+    `embargo` says who alone may have it, None for everybody.
+    """
 
     release: str
     publisher: str
@@ -21,6 +26,7 @@ class ListedRelease:
     seeding: bool
     kind: str
     info_hash_v2: str
+    embargo: Embargo | None = None
     info_hash_v1: str | None = None
 
     @property
@@ -41,6 +47,9 @@ class ListedRelease:
             "kind": self.kind,
             "info_hash_v2": self.info_hash_v2 or None,
             "info_hash_v1": self.info_hash_v1,
+            "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
+            if self.embargo
+            else None,
         }
 
 
@@ -81,3 +90,4 @@ class SeedStatus:
     limits: Effective = field(default_factory=Effective)
     resting: tuple[str, ...] = ()
     troubles: str = ""
+    reach: Reach = field(default_factory=Reach)

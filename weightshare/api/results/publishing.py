@@ -5,6 +5,52 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightshare.content.embargoes import Embargo
+
+
+@dataclass(frozen=True, slots=True)
+class HubStanding:
+    """How the files of a release stand to what the Hub has at the commit they came from.
+
+    Attributes:
+        repo: `ORG/MODEL`.
+        revision: the commit.
+        checked: whether every file was held against the Hub's digests, and is the same.
+        why: why not, where it was not.
+        files: number of files that were compared.
+        of: number of files that the Hub has at this commit, where it is known.
+        web_seed: the address in the torrent at which the Hub serves them, None if it has none.
+    """
+
+    repo: str
+    revision: str
+    checked: bool
+    why: str | None = None
+    files: int = 0
+    of: int | None = None
+    web_seed: str | None = None
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        if not self.checked:
+            return f"not checked: {self.why}"
+        part = f" ({self.files} of its {self.of} files)" if self.of != self.files else ""
+        return f"matches the Hub at commit {self.revision}{part}"
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON result."""
+        return {
+            "repo": self.repo,
+            "revision": self.revision,
+            "checked": self.checked,
+            "why": self.why,
+            "said": self.said,
+            "files": self.files,
+            "of": self.of,
+            "web_seed": self.web_seed,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -27,6 +73,8 @@ class Published:
         seconds: time spent hashing and signing.
         warnings: what a careful publisher wants to know.
         oms: the OpenSSF Model Signing signature (`model.sig`), if asked for.
+        hub: how the files stand to what the Hub has, if they came from there.
+        embargo: who alone may have it until it is announced, None for everybody. `magnet` is then the mirrors' link.
     """
 
     release: str
@@ -45,6 +93,8 @@ class Published:
     warnings: tuple[str, ...] = ()
     sshsig: Path | None = None
     oms: Path | None = None
+    hub: HubStanding | None = None
+    embargo: Embargo | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -65,6 +115,10 @@ class Published:
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
+            "hub": self.hub.to_json() if self.hub else None,
+            "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
+            if self.embargo
+            else None,
         }
 
 
@@ -106,6 +160,7 @@ class Prepared:
         bytes: their size.
         seconds: time it took.
         warnings: what a careful publisher wants to know.
+        hub: how the files stand to what the Hub has, if they came from there.
     """
 
     release: str
@@ -118,6 +173,7 @@ class Prepared:
     bytes: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    hub: HubStanding | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -132,4 +188,5 @@ class Prepared:
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
+            "hub": self.hub.to_json() if self.hub else None,
         }

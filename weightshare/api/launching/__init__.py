@@ -1,0 +1,1 @@
+"""Launch day: rehearsals, embargoes, and the texts that announce a release."""
