@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -369,3 +370,17 @@ def test_options_that_do_not_go_together_are_told(tmp_path: Path, inside: Inside
         ("publish", str(tmp_path), "--name", "a/b", "--adopt", link, "--piece-length", "1M"),
     ):
         assert inside(tmp_path, *words, status=2)["error"] == "usage", words
+
+
+def test_a_mangled_link_is_repaired_and_says_so(tmp_path: Path, inside: Inside) -> None:
+    old, home = Old(inside, tmp_path), tmp_path / "user"
+    home.mkdir()
+    posted = old.magnet.removeprefix("magnet:?") + "&tr=udp%3A%2F%http://2Ftracker.example%3A6969%2Fannounce"
+    with plain_seeder(old.torrent, tmp_path) as peer:
+        fetched = inside(home, "fetch", posted, "--unsigned", "--allow-pickle", "--peer", peer)
+    assert contents(Path(fetched["path"])) == contents(old.files)
+    assert len(fetched["warnings"]) > 1
+    record = json.loads(
+        (home / "weightshare" / "unsigned" / info_hash(old.info) / "record.json").read_bytes()
+    )
+    assert record["trackers"] == ["udp://tracker.example:6969/announce"]
