@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import signal
 import subprocess
@@ -20,6 +22,7 @@ import transformers
 from safetensors.torch import load_file
 
 from tests.builders_checkpoints import contents, digest, place
+from tests.builders_metainfo import hashed_all
 from tests.builders_native import native_tensors, params_of, write_native
 from tests.builders_v1 import files_of, info_hash, magnet, single_info, torrent_file, v1_info
 from tests.cli.helpers import ROOT, result
@@ -30,6 +33,7 @@ from tests.integration.test_run_mistral import shipped
 from tests.integration.waiting import until
 from weightshare.content.store import STAGING
 from weightshare.manifest.envelope import Envelope
+from weightshare.manifest.metainfo import build_info, build_torrent
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.statement import parse
 from weightshare.trust.keys import FileSigner
@@ -369,3 +373,52 @@ def test_options_that_do_not_go_together_are_told(tmp_path: Path, inside: Inside
         ("publish", str(tmp_path), "--name", "a/b", "--adopt", link, "--piece-length", "1M"),
     ):
         assert inside(tmp_path, *words, status=2)["error"] == "usage", words
+
+
+def test_a_mangled_link_is_repaired_and_says_so(tmp_path: Path, inside: Inside) -> None:
+    old, home = Old(inside, tmp_path), tmp_path / "user"
+    home.mkdir()
+    posted = old.magnet.removeprefix("magnet:?") + "&tr=udp%3A%2F%http://2Ftracker.example%3A6969%2Fannounce"
+    with plain_seeder(old.torrent, tmp_path) as peer:
+        fetched = inside(home, "fetch", posted, "--unsigned", "--allow-pickle", "--peer", peer)
+    assert contents(Path(fetched["path"])) == contents(old.files)
+    assert len(fetched["warnings"]) > 1
+    record = json.loads(
+        (home / "weightshare" / "unsigned" / info_hash(old.info) / "record.json").read_bytes()
+    )
+    assert record["trackers"] == ["udp://tracker.example:6969/announce"]
+
+
+@pytest.mark.parametrize("hybrid", [False, True], ids=["v2", "hybrid"])
+def test_a_newer_torrent_without_a_manifest_is_taken_unsigned_too(
+    tmp_path: Path, inside: Inside, hybrid: bool
+) -> None:
+    hashes = hashed_all(dict(sorted(FILES.items())), 32 * 1024, hybrid=hybrid)
+    raw = build_info("m7b", 32 * 1024, hashes, hybrid=hybrid)
+    torrent = tmp_path / "m7b.torrent"
+    torrent.write_bytes(build_torrent(raw, hashes))
+    place(tmp_path / "m7b", FILES)
+    home = tmp_path / "home"
+    home.mkdir()
+    link = f"magnet:?xt=urn:btmh:1220{hashlib.sha256(raw).hexdigest()}"
+    with plain_seeder(torrent, tmp_path) as peer:
+        assert inside(home, "fetch", link, "--peer", peer, status=3)["error"] == "unsigned"
+        fetched = inside(home, "fetch", link, "--unsigned", "--allow-pickle", "--peer", peer)
+    assert fetched["info_hash"] == hashlib.sha256(raw).hexdigest()
+    assert contents(Path(fetched["path"])) == contents(tmp_path / "m7b")
+    with seeding(home, "--unsigned") as seeder:
+        again = inside(home, "fetch", str(torrent), "--unsigned", "--allow-pickle", "--peer", seeder.peer)
+        other = tmp_path / "other"
+        other.mkdir()
+        got = inside(other, "fetch", link, "--unsigned", "--allow-pickle", "--peer", seeder.peer)
+    assert again["received"]["swarm"] == 0
+    assert contents(Path(got["path"])) == contents(tmp_path / "m7b")
+
+
+def test_a_signed_torrent_is_not_taken_unsigned(tmp_path: Path, inside: Inside) -> None:
+    folder = place(tmp_path / "model", {"params.json": b"{}"})
+    inside(tmp_path, "keys", "new", "acme")
+    made = inside(tmp_path, "publish", str(folder), "--name", "acme/m7b")
+    error = inside(tmp_path, "fetch", made["torrent"], "--unsigned", status=2)
+    assert "it is signed" in error["message"]
+    assert inside(tmp_path, "publish", str(folder), "--name", "acme/x", "--adopt", made["torrent"], status=2)

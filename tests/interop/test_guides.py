@@ -39,3 +39,26 @@ def test_what_differs_from_run_to_run_is_told_apart() -> None:
 def test_a_command_that_fails_is_seen_to_fail() -> None:
     shown = "```console\na$ echo hello; exit 3\n```\n"
     assert guides.run(shown) == "```console\na$ echo hello; exit 3\nhello\n[exit 3]\n```\n"
+
+
+def test_a_command_that_is_given_what_an_earlier_one_printed_is_given_this_runs() -> None:
+    old = "ab" * 20
+    make = "head -c 20 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo"
+    shown = f"```console\na$ {make}\n{old}\na$ echo 'x:{old}'\nx:{old}\n```\n"
+    fresh = guides.run(shown)
+    assert old not in fresh
+    assert guides.settled(fresh) == guides.settled(shown)
+
+
+def test_a_command_in_the_background_goes_on_until_it_is_ended() -> None:
+    begin = "a$ sh -c 'echo $$ >pid; echo begun; exec sleep 600' &\nbegun\n"
+    see = "a$ kill -0 $(cat pid) && echo alive\nalive\n"
+    gone = "a$ kill %1\na$ kill -0 $(cat pid) 2>/dev/null || echo gone\ngone\n"
+    shown = f"```console\n{begin}{see}{gone}a$ kill %1\nbash: kill: %1: no such job\n[exit 1]\n```\n"
+    assert guides.run(shown) == shown
+
+
+def test_ports_are_free_ones_and_are_shown_as_the_guide_names_them() -> None:
+    shown = "```console\na$ echo --port 6881; echo 16881 >port; echo 127.0.0.1:6881\n--port 6881\n127.0.0.1:6881\n```\n"
+    assert guides.run(shown) == shown
+    assert guides._free_ports(shown)["6881"] != "6881"

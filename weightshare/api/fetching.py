@@ -19,7 +19,7 @@ from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
 from weightshare.api.gating import OnPassed, Wish
-from weightshare.api.launching.embargo import sealing_of
+from weightshare.api.launching.embargo import sealing_of, told_of_embargo
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
@@ -122,7 +122,8 @@ def fetch(
         force: replace files that stand in the way.
         attestations: countersignatures by mirrors, to be held against this release.
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
-        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
+        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold. And of an
+            embargo, under which only `peers` and those that the link names are spoken to.
         order: `rarest` asks for the rarest pieces first, as is best for everybody; `model` for those of small files, of
             headers and of tensors by layer, a few at a time, and for all others rarest first.
         on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
@@ -189,13 +190,16 @@ def fetch(
     home = home or Home.default()
     call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
     governor = Governor(home, call, warn=on_warning)
+    sealed = sealing_of(home, job.target.magnet, peers)
+    if sealed is not None:
+        on_warning(told_of_embargo(sealed))
     with (
         Session(
             network=_reach(job, network),
             port=port,
             limits=governor.held.limits,
             dht_nodes=dht_nodes,
-            sealed=sealing_of(home, job.target.magnet, peers),
+            sealed=sealed,
         ) as session,
         governed(session, governor),
     ):

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weightshare.api.downloads import download
+from weightshare.api.sources import is_file, parse
 from weightshare.errors import DownloadError, IntegrityError, ReleaseNotFoundError, UsageError
-from weightshare.manifest import magnet as magnets
 from weightshare.manifest.magnet import Magnet
+from weightshare.manifest.magnet_repair import repair
 from weightshare.manifest.plain import PlainTorrent, check_named, read_plain_torrent
 from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.units import MAX_TORRENT
@@ -45,13 +46,15 @@ def resolve_old(source: str, network: Network) -> OldTarget:
         return _of_torrent(download(text, network, limit=MAX_TORRENT), text)
     if not text.lower().startswith("magnet:"):
         path = Path(text).expanduser()
-        if path.is_file():
+        if is_file(str(path)):
             if path.stat().st_size > MAX_TORRENT:
                 raise UsageError(f"{path} is too large to be a .torrent.")
             return _of_torrent(path.read_bytes(), text)
-        if text.endswith(".torrent") or "/" in text:
-            raise ReleaseNotFoundError(f"There is no file {text!r}.", hint=_WHAT, release=text)
-    return _with_sources(OldTarget(magnets.parse(text)), network)
+    repaired = repair(text)
+    is_magnet = repaired.text.lower().startswith("magnet:")
+    if not is_magnet and (text.endswith(".torrent") or "/" in text):
+        raise ReleaseNotFoundError(f"There is no file {text!r}.", hint=_WHAT, release=text)
+    return _with_sources(OldTarget(parse(repaired), notes=repaired.notes), network)
 
 
 def _of_torrent(data: bytes, name: str) -> OldTarget:
@@ -63,7 +66,7 @@ def _of_torrent(data: bytes, name: str) -> OldTarget:
 
 def _with_sources(target: OldTarget, network: Network) -> OldTarget:
     """The target with its `.torrent`, if the link says where to get one (`xs=`) and it is there."""
-    notes = []
+    notes = [*target.notes]
     for url in allowed_urls(network, target.magnet.sources):
         try:
             torrent = read_plain_torrent(download(url, network, limit=MAX_TORRENT, claimed=True))
