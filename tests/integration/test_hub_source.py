@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from tests.integration.releases import assert_whole, fetch, publish
 from tests.integration.running import Running, seeding
 from tests.integration.served import Served, served, website
 from tests.integration.waiting import until
+from weightshare.api.manifest_places import manifest_of
+from weightshare.api.sources import resolve
+from weightshare.errors import ManifestNotFoundError
+from weightshare.swarm.networks import Network
 from weightshare.units import KIB, MIB
 
 PIECE = 64 * KIB
@@ -34,10 +39,10 @@ LONG = {"model.safetensors": shard(6 * MIB + 3, 3), "config.json": b"{}"}
 LONG_SIZE = sum(map(len, LONG.values()))
 
 
-@pytest.fixture(scope="module", params=["hybrid", "v2"])
-def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp(request.param)
-    with served(folder, FILES, piece_length=PIECE, hybrid=request.param == "hybrid") as made:
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Of several files and v2 alone."""
+    with served(tmp_path_factory.mktemp("release"), FILES, piece_length=PIECE, hybrid=False) as made:
         yield made
 
 
@@ -172,3 +177,26 @@ def test_the_network_allowed_holds_for_the_hub(slow: Served, tmp_path: Path) -> 
     done = weightshare(tmp_path, *words, more={"HF_HUB_OFFLINE": "0"})
     assert done.returncode == 5, done.stderr
     assert "huggingface.co lies outside the network allowed (local)" in json.loads(done.stdout)["message"]
+
+
+def test_where_the_manifest_may_lie(slow: Served) -> None:
+    """Beside the `.torrent`, at a second `xs=`, and the other way round; another release's counts for nothing."""
+    envelope = (slow.pages / "m7b.weightshare.json").read_bytes()
+    target = resolve(slow.published.magnet, Network.LOCAL)
+    assert target.torrent is not None
+    info = target.torrent.info
+    assert manifest_of(target, info, Network.LOCAL) == envelope
+    assert resolve(f"{slow.site}/m7b.weightshare.json", Network.LOCAL).torrent == target.torrent
+
+    apart = slow.pages / "apart"
+    apart.mkdir(exist_ok=True)
+    (apart / "one.torrent").write_bytes((slow.pages / "m7b.torrent").read_bytes())
+    (apart / "two.json").write_bytes(envelope)
+    urls = (f"{slow.site}/apart/one.torrent", f"{slow.site}/apart/two.json")
+    second = resolve(str(replace(target.magnet, sources=urls)), Network.LOCAL)
+    assert manifest_of(second, info, Network.LOCAL) == envelope
+
+    (apart / "weightshare.json").write_bytes(envelope.replace(b"e", b"f", 1))
+    alone = resolve(str(replace(target.magnet, sources=urls[:1])), Network.LOCAL)
+    with pytest.raises(ManifestNotFoundError, match=r"apart/weightshare\.json is another manifest"):
+        manifest_of(alone, info, Network.LOCAL)

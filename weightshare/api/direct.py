@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from weightshare.api.ordering import Ordering
-from weightshare.api.supplying import Pool, into_files
+from weightshare.api.supplying import Pool, disk_refused, into_files
 from weightshare.content.digests import tree_length
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
@@ -75,6 +75,7 @@ class Direct:
         self._here: set[int] = set()
         self._claimed: set[int] = set()
         self._by: dict[int, str] = {}  # pieces at the prover, and who gave them
+        self._made: set[int] = set()  # files that have their length
         self._unproven = 0
         self._looked = self._reported = float("-inf")
         self.taken: Counter[str] = Counter()
@@ -99,14 +100,25 @@ class Direct:
         recalled = self._landing.recalled
         self._here = {*recalled.here, *recalled.withheld}
         with Prover(self._places.piece_length) as prover:
+            wanted: list[int] = []
             for only in phases:
                 wanted = [piece for piece in every if only is None or piece in only]
                 self._total = sum(self._places.byte_range(piece)[2] for piece in wanted)
                 self._until_here(wanted, prover, order)
+            while not self._settles():
+                self._machine.enter(State.DOWNLOADING, time.monotonic())
+                self._until_here(wanted, prover, order)
+
+    def _settles(self) -> bool:
+        """Wait until all that is here is written out; False if some of it turned out to be something else."""
         self._machine.enter(State.PROVING, time.monotonic())
         while not self._landing.settled():
-            self._again(self._landing.refused())
+            again = self._landing.refused()
+            self._again(again)
+            if again:
+                return False
             self._session.events(_TICK)
+        return True
 
     def _until_here(self, wanted: list[int], prover: Prover, order: Ordering | None) -> None:
         chooser = Chooser(self._places, wanted)
@@ -169,7 +181,22 @@ class Direct:
             if run is None:
                 return
             self._claimed.update(run.pieces)
+            self._make(self._places.span_of(run.first))
             self._pool.ask(run)
+
+    def _make(self, span: Span) -> None:
+        """Give a file its length, as the engine does: what is missing is a hole, and whoever reads may rely on it."""
+        if span.position in self._made:
+            return
+        self._made.add(span.position)
+        path = self._staging / span.file.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                if file.tell() < span.file.size:
+                    file.truncate(span.file.size)
+        except OSError as error:
+            raise disk_refused(path, error) from error
 
     def _look(self, wanted: list[int]) -> None:
         now = time.monotonic()

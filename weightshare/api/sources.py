@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from weightshare.api.downloads import download
 from weightshare.errors import (
@@ -69,7 +69,10 @@ def resolve(source: str, network: Network) -> Target:
     """
     text = source.strip()
     if text.lower().startswith(_URL):
-        return replace(_from_bytes(download(text, network, limit=MAX_TORRENT), text), origin=text)
+        data = download(text, network, limit=MAX_TORRENT)
+        if data[:1] == b"{":
+            return _from_manifest(data, text, network)
+        return replace(_from_bytes(data, text), origin=text)
     if not text.lower().startswith("magnet:") and Path(text).is_file():
         return _from_file(Path(text))
     if not text.lower().startswith("magnet:") and (text.endswith((".torrent", ".json")) or "/" in text):
@@ -85,6 +88,22 @@ def resolve(source: str, network: Network) -> Target:
             hint="Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`.",
         )
     return _with_sources(Target(magnet), network)
+
+
+def _from_manifest(envelope: bytes, url: str, network: Network) -> Target:
+    """The release whose manifest a URL gave, by the `.torrent` that lies beside it, as `publish --out` names them."""
+    parts = urlsplit(url)
+    stem = parts.path.removesuffix(MANIFEST_NAME).removesuffix(".")
+    torrent = b""
+    if stem != parts.path and not stem.endswith("/"):
+        place = urlunsplit((parts.scheme, parts.netloc, f"{stem}.torrent", parts.query, ""))
+        torrent = download(place, network, limit=MAX_TORRENT)
+        if _carries(torrent, envelope):
+            return replace(_from_bytes(torrent, place), origin=place, envelope=envelope)
+    raise UsageError(
+        f"{url} says who made the release, but a manifest can't name its own info-hash.",
+        hint="Fetch by the .torrent or the magnet.",
+    )
 
 
 def _from_file(path: Path) -> Target:
@@ -115,13 +134,17 @@ def _beside(torrent: Path) -> bytes | None:
 
 def _is_of(torrent: Path, envelope: bytes) -> bool:
     """Whether a torrent carries just this manifest."""
+    return _carries(torrent.read_bytes(), envelope)
+
+
+def _carries(torrent: bytes, envelope: bytes) -> bool:
     from weightshare.manifest.merkle import file_root_from_leaves, leaves_of
 
     if len(envelope) > MAX_ENVELOPE:
         return False
     Envelope.parse(envelope)
     try:
-        info = parse_torrent(torrent.read_bytes()).info
+        info = parse_torrent(torrent).info
     except IntegrityError:
         return False
     root = file_root_from_leaves(leaves_of(envelope))

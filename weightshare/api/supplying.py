@@ -345,7 +345,8 @@ class Pool:
     def _give_up(self, state: _State, why: str) -> None:
         if not state.dead:
             state.dead = why
-            self._warn(f"{why[:1].upper()}{why[1:]}. It was asked for nothing more.")
+            begun = why.replace("the Hub", "The Hub", 1) if why.startswith("the Hub") else why
+            self._warn(f"{begun}. It was asked for nothing more.")
 
     def _living(self) -> list[_State]:
         return [state for state in self._states if not state.dead]
@@ -398,7 +399,7 @@ def into_files(folder: Path) -> Receive:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:
-            raise _disk(path, error) from error
+            raise disk_refused(path, error) from error
         done, told = 0, run.first
 
         def take(chunk: memoryview) -> None:
@@ -408,7 +409,7 @@ def into_files(folder: Path) -> Receive:
                     size = os.pwrite(handle, chunk, run.offset + done)
                     done, chunk = done + size, chunk[size:]
             except OSError as error:
-                raise _disk(path, error) from error
+                raise disk_refused(path, error) from error
             whole = run.pieces.stop if done == run.length else run.first + done // run.piece_length
             for piece in range(told, whole):
                 put(piece, bytearray())
@@ -431,7 +432,8 @@ def _because(why: str) -> str:
     return f" ({why})" if why else ""
 
 
-def _disk(path: Path, error: OSError) -> StoreError:
+def disk_refused(path: Path, error: OSError) -> StoreError:
+    """What to tell the user of a staged file that cannot be written."""
     hint = "Mend that; what is there is kept, and the same command resumes."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpaceError(f"The disk is full: {path} could not be written.", hint=hint, path=str(path))
