@@ -36,12 +36,15 @@ from weightshare.hub.connections import (
 from weightshare.hub.signed_urls import Place, Places, kept_until
 from weightshare.version import __version__
 
+HUB = "hub"
+"""The name of the source that is the Hub."""
+
 
 class RangeSource:
     """Files of one release at one web source; thread-safe.
 
     Args:
-        name: `hub`, or the mirror's host; for messages, receipts and sums.
+        name: HUB, or the mirror's host; for messages, receipts and sums.
         locate: the URL of a file by its path in the release.
         reach: makes what a request and its redirects may connect to; a new one for each.
         token: sent as `Authorization: Bearer` to the origin of the located URL, and to nobody else.
@@ -190,7 +193,7 @@ class RangeSource:
             return
         found: Place | None = None
         try:
-            reading.check()
+            self._await_turn(url, reading)  # whoever looked for it before us may have been told to wait
             connection, response, found = self._follow(url, reading)
         finally:
             self._places.found(reading.path, found)
@@ -224,7 +227,9 @@ class RangeSource:
     ) -> AgainError | SourceError:
         known = known and url != located
         signed = Origin.of(url) != Origin.of(located)
-        return answers.refused(response.status, response.headers, url, known=known, signed=signed)
+        return answers.refused(
+            response.status, response.headers, url, known=known, signed=signed, hub=self.name == HUB
+        )
 
     def _open(
         self, url: str, reach: Reach, reading: Reading, *, redirected: bool

@@ -136,9 +136,9 @@ def test_a_url_that_expires_before_its_time_is_asked_for_again(hub: HubServer) -
 
 
 ONCE = [
-    Habit("429", value="date", at="store"),
     Habit("429", at="store"),
     Habit("503", value="0", at="hub"),
+    Habit("503", value="date", at="store"),
     Habit("500", at="store"),
     Habit("wrong-content-range"),
     Habit("no-content-range"),
@@ -217,6 +217,21 @@ def test_a_source_that_asks_for_a_long_wait_is_left_for_so_long_by_all(hub: HubS
             assert caught.value.retry_at is not None
             assert 55 < caught.value.retry_at - time.monotonic() < 62
         assert len(hub.asked) == 2
+
+
+def test_a_wait_is_one_for_all_threads(hub: HubServer) -> None:
+    """Whoever waited for another to find the file does not ask at once either."""
+    hub.habits.append(Habit("429", times=1, value="1", at="hub"))
+    began = time.monotonic()
+
+    def one(number: int) -> tuple[bytes, float]:
+        return read(ours, LARGE, number * 1000, 1000), time.monotonic() - began
+
+    with source(hub) as ours, ThreadPoolExecutor(6) as pool:
+        parts = list(pool.map(one, range(6)))
+    assert b"".join(part for part, _ in parts) == expected(hub, LARGE, 0, 6000)
+    assert min(seconds for _, seconds in parts) >= 1
+    assert hub.count("hub") == 2
 
 
 def test_waits_are_told(hub: HubServer) -> None:
