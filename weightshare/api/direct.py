@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from weightshare.api.ordering import Ordering
-from weightshare.api.supplying import Pool, disk_refused, into_files
+from weightshare.api.receiving import disk_refused, into_files
+from weightshare.api.supplying import Pool
 from weightshare.content.digests import tree_length
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover

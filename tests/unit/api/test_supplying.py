@@ -12,7 +12,8 @@ import pytest
 
 from tests.integration.waiting import until
 from weightshare.api import supplying
-from weightshare.api.supplying import Pool, Throttle, into_files
+from weightshare.api.receiving import into_files
+from weightshare.api.supplying import Pool, Throttle
 from weightshare.errors import DiskError, SourceError
 from weightshare.swarm.supply import Brought, Run
 
