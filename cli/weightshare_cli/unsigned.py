@@ -204,8 +204,9 @@ def remove(settings: Settings, name: str) -> bool:
     if settings.json:
         output.say_json(removed.to_json() | {"unsigned": True})
     else:
+        kept = f", {output.count(removed.kept, 'file')} kept" if removed.kept else ""
         output.say(
-            f"removed {removed.release} (unsigned): {output.count(removed.deleted, 'file')} deleted, "
+            f"removed {removed.release} (unsigned): {output.count(removed.deleted, 'file')} deleted{kept}, "
             f"{format_size(removed.freed)} freed"
         )
     return True

@@ -422,3 +422,20 @@ def test_a_signed_torrent_is_not_taken_unsigned(tmp_path: Path, inside: Inside) 
     error = inside(tmp_path, "fetch", made["torrent"], "--unsigned", status=2)
     assert "it is signed" in error["message"]
     assert inside(tmp_path, "publish", str(folder), "--name", "acme/x", "--adopt", made["torrent"], status=2)
+
+
+def test_what_was_taken_unsigned_is_proven_where_it_lies(tmp_path: Path, inside: Inside) -> None:
+    old, home, here = Old(inside, tmp_path), tmp_path / "user", str(tmp_path / "here")
+    home.mkdir()
+    with plain_seeder(old.torrent, tmp_path) as peer:
+        inside(home, "fetch", old.magnet, here, "--unsigned", "--allow-pickle", "--peer", peer)
+    made = old.adopt()
+    words = "--manifest", made["manifest"], "--trust", made["publisher"], "--allow-pickle"
+    fetched = inside(home, "fetch", str(old.torrent), here, *words)
+    assert fetched["received"]["swarm"] == 0
+    removed = inside(home, "rm", old.name)
+    assert (removed["deleted"], removed["kept"]) == (0, len(FILES))
+    assert inside(home, "verify", "acme/m7b")["ok"]
+    Path(here, "params.json").chmod(0o644)
+    Path(here, "params.json").write_bytes(b'{"dim": 64}')
+    assert inside(home, "verify", "acme/m7b", status=4)

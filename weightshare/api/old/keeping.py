@@ -77,16 +77,18 @@ def refuse_unsigned(query: str, home: Home) -> None:
 
 
 def rm_unsigned(record: UnsignedRecord, *, home: Home | None = None) -> Removed:
-    """Forget an unsigned torrent and delete its files.
+    """Forget an unsigned torrent and delete its files; those stay that lie where a release does by now.
 
     Raises:
         StoreLockedError: another process works on it.
         DiskError: a file cannot be deleted.
     """
-    store = UnsignedStore(home or Home.default())
+    home = home or Home.default()
+    store = UnsignedStore(home)
     deleted = freed = 0
+    proven = bool(Store(home).at(record.path))
     with store.lock(record.info_hash):
-        for file in record.files:
+        for file in () if proven else record.files:
             place = record.path / file.path
             if not place.is_file():
                 continue
@@ -101,9 +103,10 @@ def rm_unsigned(record: UnsignedRecord, *, home: Home | None = None) -> Removed:
                 ) from error
             deleted, freed = deleted + 1, freed + size
         clear_staging(record.staging)
-        _prune(record.path, [file.path for file in record.files])
+        if not proven:
+            _prune(record.path, [file.path for file in record.files])
         store.forget(record)
-    return Removed(record.name, record.path, deleted, 0, freed)
+    return Removed(record.name, record.path, deleted, len(record.files) if proven else 0, freed)
 
 
 def verify_unsigned(

@@ -215,6 +215,7 @@ class _Job:
         Raises:
             CorruptError: a file is not what was signed. It is deleted; those that are sound stay staged.
         """
+        make(record.staging)
         brought = [entry for entry in self.entries if entry.path not in placed]
         for entry in brought:
             if not entry.size:
