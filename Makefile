@@ -45,6 +45,7 @@ fix: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/hash.py
 	$(BIN)/python bench/fetch.py
+	$(BIN)/python bench/hub.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/load.py  # runs from a cold disk want root
 	$(BIN)/python bench/manifest.py

@@ -123,7 +123,8 @@ def bare_seeder(torrent: Path, folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def nginx(work: Path, folder: Path) -> Iterator[int]:
+def nginx(work: Path, folder: Path, rate: int | None = None) -> Iterator[int]:
+    """nginx with a folder, its port; `rate` limits each connection, in bytes a second."""
     port = 28080
     place = work / "nginx"
     place.mkdir()
@@ -131,7 +132,7 @@ def nginx(work: Path, folder: Path) -> Iterator[int]:
         f"""daemon off; pid {place}/pid; error_log {place}/error.log; worker_processes 1;
         events {{}}
         http {{
-          access_log off; sendfile on; tcp_nopush on;
+          access_log off; sendfile on; tcp_nopush on; {f"limit_rate {rate};" if rate else ""}
           client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place};
           uwsgi_temp_path {place}; scgi_temp_path {place};
           server {{ listen 127.0.0.1:{port}; root {folder}; }}

@@ -6,9 +6,10 @@ import signal
 
 import pytest
 
+from tests.cli.inside import inside
 from tests.fixtures_models import minilm, smollm2
 
-__all__ = ["minilm", "smollm2"]
+__all__ = ["inside", "minilm", "smollm2"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

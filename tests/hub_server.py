@@ -113,6 +113,7 @@ class HubServer:
         token: what `Authorization: Bearer` must say for any answer; None for a public repository.
         expires: seconds for which a signed URL holds.
         cached: small files answer 307 to a path of the same host first, as the Hub has done since 2025.
+        elsewhere: where large files are instead of our own store: another server that has the same folder.
         habits: what is switched on; may be changed at any time.
         asked: every request so far.
     """
@@ -123,6 +124,7 @@ class HubServer:
     token: str | None = None
     expires: float = 3600
     cached: bool = False
+    elsewhere: str | None = None
     habits: list[Habit] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
@@ -151,8 +153,11 @@ class HubServer:
         until = f"{time.time() + self.expires:.3f}".rstrip("0").rstrip(".")
         signature = _signature(blob.sha256, until)
         name = quote(f'inline; filename="{blob.file.name}";')
+        place = (
+            f"{self.elsewhere}/{quote(blob.path)}" if self.elsewhere else f"{self.store_url}/{blob.sha256}"
+        )
         return (
-            f"{self.store_url}/{blob.sha256}?response-content-disposition={name}"
+            f"{place}?response-content-disposition={name}"
             f"&Expires={until}&Signature={signature}&Key-Pair-Id=LOCAL"
         )
 
@@ -243,6 +248,7 @@ def serve(
     token: str | None = None,
     expires: float = 3600,
     cached: bool = False,
+    elsewhere: str | None = None,
     large: int = LARGE,
     host: str = "127.0.0.1",
 ) -> Iterator[HubServer]:
@@ -256,12 +262,13 @@ def serve(
         token: demand it.
         expires: seconds for which a signed URL holds.
         cached: see HubServer.
+        elsewhere: see HubServer.
         large: bytes from which a file is kept in large storage; those with a name of weights always are.
         host: address to listen at.
     """
     blobs = {blob.path: blob for blob in _read(folder, large)}
     made = hashlib.sha1("".join(f"{blob.git} {blob.path}\n" for blob in blobs.values()).encode()).hexdigest()
-    hub = HubServer(repo, commit or made, blobs, token, expires, cached, list(habits))
+    hub = HubServer(repo, commit or made, blobs, token, expires, cached, elsewhere, list(habits))
     servers = [_Server((host, 0), Answering) for _ in range(2)]
     hub.url, hub.store_url = (f"http://{host}:{server.server_address[1]}" for server in servers)
     threads = []
@@ -349,6 +356,7 @@ def main() -> None:
     parser.add_argument("--token")
     parser.add_argument("--expires", type=float, default=3600, metavar="SECONDS")
     parser.add_argument("--cached", action="store_true")
+    parser.add_argument("--elsewhere", metavar="URL", help="where large files are, if not here")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--habit", type=_habit, action="append", default=[], help=", ".join(HABITS))
     asked = parser.parse_args()
@@ -360,9 +368,14 @@ def main() -> None:
         token=asked.token,
         expires=asked.expires,
         cached=asked.cached,
+        elsewhere=asked.elsewhere,
         host=asked.host,
     ) as hub:
-        print(json.dumps({"url": hub.url, "store": hub.store_url, "commit": hub.commit}), flush=True)
+        found = {"url": hub.url, "store": hub.elsewhere or hub.store_url, "commit": hub.commit}
+        print(
+            json.dumps(found | {"sha256": {path: blob.sha256 for path, blob in hub.blobs.items()}}),
+            flush=True,
+        )
         sys.stdin.read()
 
 

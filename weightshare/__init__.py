@@ -21,6 +21,7 @@ from weightshare.version import __version__
 if TYPE_CHECKING:
     from weightshare.api.checking import verify
     from weightshare.api.fetching import fetch
+    from weightshare.api.hub_publishing import publish_from_hub
     from weightshare.api.inspecting import inspect
     from weightshare.api.oms_checking import verify_oms
     from weightshare.api.opening import Release, open_release
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _VERBS = {
     "publish": ("weightshare.api.publishing", "publish"),
+    "publish_from_hub": ("weightshare.api.hub_publishing", "publish_from_hub"),
     "scan": ("weightshare.api.scanning", "scan"),
     "seed": ("weightshare.api.seeding", "seed"),
     "fetch": ("weightshare.api.fetching", "fetch"),
@@ -52,6 +54,7 @@ __all__ = [
     "inspect",
     "open",
     "publish",
+    "publish_from_hub",
     "scan",
     "seed",
     "verify",

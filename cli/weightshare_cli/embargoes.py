@@ -68,7 +68,8 @@ def explain(made: Published, out: Path | None) -> None:
     release = output.quoted(made.release)
     output.note("")
     output.note("This link is for your mirrors: it names no tracker, and fetching it announces nothing.")
-    output.note("  weightshare fetch 'magnet:?xt=…' --peer YOUR-HOST:PORT --seed-for 30d")
+    output.note("  weightshare fetch 'magnet:?xt=…' --peer YOUR-HOST:PORT")
+    output.note(f"  weightshare seed {release}")
     output.note("On the day, here and on each mirror:")
     output.note(f"  weightshare publish --announce {release}")
     if out is not None:

@@ -131,12 +131,13 @@ def _let_in(releases: Sequence[str], more: Sequence[str]) -> None:
         output.note(f"under embargo, {embargoes.describe(held)}")
 
 
-def _option(*names: str, help_text: str, **kwargs: Any) -> Callable[[Any], Any]:
-    return click.option(*names, cls=shared.Option, section="Launch", help=help_text, **kwargs)
+def _option(*names: str, help_text: str, section: str = "Launch", **kwargs: Any) -> Callable[[Any], Any]:
+    return click.option(*names, cls=shared.Option, section=section, help=help_text, **kwargs)
 
 
 _ALLOW = _option(
     "--allow",
+    section="Options",
     metavar="HOST",
     multiple=True,
     help_text="Under embargo, also let this address, range or host have it. Repeatable.",

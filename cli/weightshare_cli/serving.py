@@ -30,6 +30,7 @@ def serve(
     peers: Sequence[tuple[str, int]] = (),
     dht_nodes: Sequence[tuple[str, int]] = (),
     limits: Mapping[str, Any] | None = None,
+    unsigned: bool = False,
     published: dict[str, object] | None = None,
 ) -> None:
     """Seed until Ctrl-C or SIGTERM, which is its normal end.
@@ -77,6 +78,7 @@ def serve(
                 port=port,
                 peers=tuple(peers),
                 dht_nodes=tuple(dht_nodes),
+                unsigned=unsigned,
                 on_listening=listening,
                 on_status=status,
                 on_left_out=left_out,

@@ -25,6 +25,7 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
         "WEIGHTSHARE_NETWORK": "local",
         "PYTHONPATH": os.pathsep.join(search),
         "COLUMNS": "80",
+        "HF_HOME": str(home / "huggingface"),
         "HF_HUB_OFFLINE": "1",
         **(more or {}),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tests.cli.helpers import ROOT
 from weightshare_cli.app import cli

@@ -79,7 +79,7 @@ def test_only_the_list_gets_it_until_it_is_announced(tmp_path: Path) -> None:
         at = ("--peer", f"{maker.node.address}:{PORT}")
         # The stranger has the bare hash, which is no secret for long, and even the address.
         bare = str(facts["info_hash_v2"])
-        outcome = stranger.run("fetch", bare, "out", *published.trust, *at, "--timeout", "4", status=5)
+        outcome = stranger.run("fetch", bare, "out", *published.trust, *at, "--timeout", "3", status=5)
         assert outcome["error"] == "no_peers"
         got = mirror.run("fetch", published.magnet, "out", *published.trust, *at, "--timeout", "20")
         assert_whole(mirror.home / "out", published)
@@ -87,7 +87,7 @@ def test_only_the_list_gets_it_until_it_is_announced(tmp_path: Path) -> None:
         copy = stack.enter_context(mirror.start("seed", "--port", str(PORT)))
         copy.event()
         late = ("--peer", f"{mirror.node.address}:{PORT}")
-        stranger.run("fetch", bare, "out", *published.trust, *late, "--timeout", "4", status=5)
+        stranger.run("fetch", bare, "out", *published.trust, *late, "--timeout", "3", status=5)
         assert told(seen[0], mirror.node) == set()
         assert told(seen[1], maker.node) == set()
         assert any(mirror.node.address in line for line in seen[0].lines()), "the capture saw nothing at all"
@@ -97,7 +97,9 @@ def test_only_the_list_gets_it_until_it_is_announced(tmp_path: Path) -> None:
             open_tracker(hashes_of(published), port=6969, address=GATEWAY, before=hub.command([]))
         )
         opened = maker.run("publish", "--announce", "acme/m7b")
-        assert opened["was_closed"] and opened["seeding"] and opened["trackers"] == [TRACKER]
+        assert opened["was_closed"]
+        assert opened["seeding"]
+        assert opened["trackers"] == [TRACKER]
         assert seeder.event(1).get("event") == "announced", (seeder.out(), seeder.err())
         until(lambda: any(GATEWAY in line for line in told(seen[0], mirror.node)), "an announcement")
         stranger.run("fetch", opened["magnet"], "out", *published.trust, "--timeout", "30")

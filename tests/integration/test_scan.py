@@ -67,7 +67,7 @@ class Machine:
 
     def state(self) -> dict[str, tuple[int, ...]]:
         """What is there, and whether it was written to."""
-        found = {}
+        found: dict[str, tuple[int, ...]] = {}
         for path in self.others:
             if path != self.home / "weightshare" and path != self.home:
                 status = path.lstat()
@@ -111,6 +111,7 @@ def test_files_of_three_programs_are_found_and_hashed_once(published: Published,
     words = ("--release", torrent(published), *published.trust)
     tried = machine.scan("--dry-run", *words)
     assert tried["hashed"] == {"files": 0, "bytes": 0}
+    assert tried["to_hash"]["files"] == 5
     assert len(of_release(tried)["model-1.safetensors"]) == 2, "by its size it could be either"
     assert not (machine.home / "weightshare").exists()
     found = machine.scan(*words)
@@ -147,6 +148,14 @@ def test_a_fetch_takes_what_was_found_and_asks_nobody_for_it(published: Publishe
     assert machine.state() == before, "taken by reflink or copy, never by a hard link"
 
 
+def test_a_fetch_may_look_first(published: Published, machine: Machine) -> None:
+    with seeding(published.home) as seeder:
+        words = (published.magnet, *published.trust, "--scan", "--peer", seeder.peer)
+        took = run(machine.home, "fetch", *words, more=machine.more)
+    assert took["received"] == {"swarm": 0, "hub": 0, "reused": published.size}
+    assert_whole(Path(took["path"]), published)
+
+
 def test_neither_what_changed_nor_a_forged_memory_is_believed(published: Published, machine: Machine) -> None:
     machine.scan("--release", torrent(published), *published.trust)
     spoilt, wrong = bytearray(BIG), bytearray(SMALL)
@@ -174,8 +183,8 @@ def test_neither_what_changed_nor_a_forged_memory_is_believed(published: Publish
 def test_a_release_found_whole_is_served_verified_and_forgotten_in_place(
     published: Published, machine: Machine, tmp_path: Path
 ) -> None:
-    for folder in ("ollama/blobs", "hf/hub/models--acme--m7b/blobs"):
-        (machine.root / folder).chmod(0o555)
+    for kept in ("ollama/blobs", "hf/hub/models--acme--m7b/blobs"):
+        (machine.root / kept).chmod(0o555)
     before = machine.state()
     added = machine.scan("--release", torrent(published), *published.trust, "--add")
     folder = Path(added["releases"][0]["added"])

@@ -200,6 +200,18 @@ REASONS: list[tuple[State, dict[str, Any], Reason, str]] = [
     ),
     (State.DOWNLOADING, {"held_back": 1}, Reason.CAPPED, "capped by you"),
     (State.DOWNLOADING, {}, Reason.SILENT, "peers send nothing"),
+    (
+        State.DOWNLOADING,
+        {"peers": 0, "told_to_wait": True, "servers": "the Hub asks us to wait 12 s"},
+        Reason.SERVERS_WAIT,
+        "no peers; the Hub asks us to wait 12 s",
+    ),
+    (
+        State.DOWNLOADING,
+        {"peers": 0, "servers": "the Hub has no such repository"},
+        Reason.NO_PEERS,
+        "no peers; the Hub has no such repository",
+    ),
 ]
 
 
@@ -252,6 +264,13 @@ def test_the_rate_falls_to_zero_when_nothing_comes() -> None:
 # ---- patience
 
 ENDS: list[tuple[State, dict[str, Any], type[WeightshareError], Reason, str]] = [
+    (
+        State.DOWNLOADING,
+        {"peers": 0, "told_to_wait": True, "servers": "the Hub asks us to wait 12 s"},
+        NoPeersError,
+        Reason.SERVERS_WAIT,
+        "no peers; the Hub asks us to wait 12 s; ",
+    ),
     (State.RESOLVING, {"peers": 0}, NoPeersError, Reason.NO_PEERS, "could be reached."),
     (
         State.RESOLVING,

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from weightshare.api.cache_placing import CachePlace, described, point_main
+from weightshare.api.direct import Direct, can
 from weightshare.api.following import Underway
 from weightshare.api.gating import Gate, Passed, Wish
 from weightshare.api.launching.embargo import keep_embargo
@@ -20,7 +22,7 @@ from weightshare.api.placing import Plan, plan_landing
 from weightshare.api.previewing import preview
 from weightshare.api.recording import record_landed
 from weightshare.api.results import Fetched, Preview, Received
-from weightshare.api.servers import servers_of
+from weightshare.api.servers import nobody, servers_of
 from weightshare.api.sources import Target
 from weightshare.api.supplying import Pool
 from weightshare.api.transferring import Bringer, Came
@@ -28,10 +30,12 @@ from weightshare.api.trusting import Trustee
 from weightshare.api.twins import Names, long_twins, place_twins
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
+from weightshare.content.naming import rename
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.staging import staging_lock
 from weightshare.content.store import Home, Record, Store
+from weightshare.hub.cache_layout import Cached
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Progress
 from weightshare.swarm.fetching import Transfer
@@ -53,6 +57,7 @@ class FetchJob:
         self.target = target
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
+        self._cached: Cached | None = None
         self._record = self._earlier()
         self.machine = Machine(wish.timeout, time.monotonic())
         self._warnings: list[str] = []
@@ -91,6 +96,7 @@ class FetchJob:
         ordering = self._ordering(passed, {}) if self._wish.on_range is not None else None
         if ordering is not None:
             ordering.begin((), record.path, {entry.path: record.path / entry.path for entry in files})
+        point_main(self._store, record, move=self._wish.hub_cache.move_main)
         return self._result(
             passed,
             record,
@@ -108,7 +114,8 @@ class FetchJob:
     def _run(self, session: Session, began: float) -> Fetched:
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
-        passed = self._gate.offline(self._record) if self._record is not None else None
+        known = self._record or (None if self.in_part else self._elsewhere())
+        passed = self._gate.offline(known) if known is not None else None
         if passed is not None and self.in_part and self._record is not None:
             # Without piece hashes nothing can be proven in part, and only peers that are met have them.
             passed = passed if self._pieces(passed, self._record, None).layers else None
@@ -136,7 +143,8 @@ class FetchJob:
     def _previewed(self, passed: Passed, live: Transfer | None) -> Preview:
         self._enter(State.PLANNING)
         record = self._record or self._new_record(passed)
-        seen = preview(passed, record, self._store, self._wish, self._pieces(passed, record, live))
+        pieces, placer = self._pieces(passed, record, live), self._placer(record, passed)
+        seen = preview(passed, record, self._store, self._wish, pieces, placer)
         self._enter(State.DONE)
         return seen
 
@@ -153,6 +161,9 @@ class FetchJob:
         for state in states:
             self.machine.enter(state, time.monotonic())
 
+    def _placer(self, record: Record, passed: Passed) -> CachePlace | None:
+        return CachePlace.of(record, self._store, self._cached, passed, force=self._wish.force)
+
     def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
         return PieceReuse(passed.info, record, self._store, self.target.torrent, live)
 
@@ -165,6 +176,7 @@ class FetchJob:
             self._wish.on_passed(passed.decision.verified)
         select = self._wish.select
         with self._store.lock(record), ExitStack() as stack:
+            placer = self._placer(record, passed)
             pieces = self._pieces(passed, record, live)
             plan = plan_landing(
                 passed.info,
@@ -179,6 +191,7 @@ class FetchJob:
                 reusing=lambda: self._enter(State.REUSING),
                 chosen=spans_of(passed.info, self._wish, select) if select is not None else None,
                 in_part=is_shard if select is not None else lambda _: False,
+                placer=placer,
             )
             stack.enter_context(staging_lock(plan.staging, f"{record.release} in {record.path}"))
             keep_embargo(self._store, record, self.target.magnet, self._wish.peers)
@@ -222,7 +235,10 @@ class FetchJob:
                 ordering.begin(plan.spans, plan.staging / passed.info.name, placed, plan.names)
                 self._follow(ordering, passed, pieces.layers, record)
             came = Came()
-            if plan.spans:
+            straight = servers is not None and not self._wish.sources.swarm and can(plan.spans, pieces.layers)
+            if straight and servers is not None:
+                came = self._straight(session, passed, plan, landing, pieces, ordering, partial, servers)
+            elif plan.spans:
                 bringer = Bringer(session, self.target, self._wish, self.machine, self._observe)
                 came = bringer.bring(
                     passed,
@@ -242,8 +258,9 @@ class FetchJob:
             names = {
                 position: names for position, names in plan.names.items() if position not in landing.held()
             }
+            give = placer.give if placer is not None else rename
             receipts = landing.promote(
-                record.path, {position: spans[0].file for position, spans in names.items()}
+                record.path, {position: spans[0].file for position, spans in names.items()}, give
             )
             copies = place_twins(
                 names,
@@ -253,18 +270,48 @@ class FetchJob:
                 plan.staging,
                 receipts,
                 self._observe,
+                give,
             )
             receipts |= copies.receipts
-            return self._finish(record, passed, plan, landing, receipts, came, began, names, held)
+            return self._finish(record, passed, plan, landing, receipts, came, began, names, held, placer)
+
+    def _straight(
+        self,
+        session: Session,
+        passed: Passed,
+        plan: Plan,
+        landing: Landing,
+        pieces: PieceReuse,
+        ordering: Ordering | None,
+        partial: PartialFetch | None,
+        servers: Pool,
+    ) -> Came:
+        """Bring the planned files from servers, without an engine."""
+        staging = plan.staging / passed.info.name
+        direct = Direct(
+            session, passed.info, pieces.layers, servers, landing, staging, self.machine, self._observe
+        )
+        try:
+            phases = partial.phases(landing) if partial is not None else (None,)
+            direct.bring(plan.spans, phases, ordering)
+        except BaseException:
+            servers.close()
+            landing.seal()
+            raise
+        return Came(0, dict(direct.taken))
 
     def _servers(self, passed: Passed, stack: ExitStack) -> Pool | None:
         """What may be asked beside the swarm, if anything may."""
         if not self._wish.sources.hub:
             return None
         manifest = passed.decision.verified.manifest
-        return stack.enter_context(
-            servers_of(manifest, passed.info, self.target, self._wish.network, self._warnings.append)
+        network = self._wish.network
+        found = stack.enter_context(
+            servers_of(manifest, passed.info, self.target, network, self._warnings.append)
         )
+        if found is None and not self._wish.sources.swarm:
+            raise nobody(manifest, network)
+        return found
 
     def _ordering(self, passed: Passed, layers: Mapping[bytes, bytes]) -> Ordering | None:
         """Who says what comes first and is told what is here; None where nobody asked for either."""
@@ -298,13 +345,18 @@ class FetchJob:
         began: float,
         names: Names,
         held: Mapping[str, int],
+        placer: CachePlace | None,
     ) -> Fetched:
         receipts = {**plan.receipts, **receipts}
         landed = {
             span.file.path: landing.layer(position) for position, spans in names.items() for span in spans
         }
         layers = {**plan.layers, **landed}
-        done = record_landed(self._store, record, self.target, passed, plan, landing, receipts, layers)
+        done = record_landed(
+            self._store, record, self.target, passed, plan, landing, receipts, layers, beside=placer is None
+        )
+        if placer is not None:
+            placer.finish(done, move_main=self._wish.hub_cache.move_main)
         landing_now = [span for spans in names.values() for span in spans]
         size = sum(span.file.size for span in landing_now) + sum(held.values()) + plan.reused
         files = len(landing_now) + len(plan.receipts)
@@ -340,6 +392,8 @@ class FetchJob:
             warnings=(*passed.warnings, *self._warnings),
             mirrors=passed.heard.mirrors,
             parts=dict(held),
+            hub_cache=described(self._store, record),
+            info_hash_v1=record.info_hash_v1,
         )
 
     # ---- where
@@ -349,17 +403,28 @@ class FetchJob:
         records = [
             record
             for record in self._store.of_hash(self.target.v2_hash.hex())
-            if self._wish.directory in (None, record.path)
-            and (record.kind == "fetched" or self._wish.directory is None)
+            if (
+                self._wish.hub_cache.fits(self._store, record)
+                if self._wish.directory is None
+                else record.kind == "fetched" and record.path == self._wish.directory
+            )
         ]
         complete = [record for record in records if record.complete]
         best = complete or records
         return best[-1] if best else None
 
+    def _elsewhere(self) -> Record | None:
+        """The whole release at another place than the one asked for: what the gate needs of it need not come again."""
+        records = self._store.of_hash(self.target.v2_hash.hex()) if self._wish.directory is None else []
+        return next((record for record in records if record.complete), None)
+
     def _new_record(self, passed: Passed) -> Record:
         verified = passed.decision.verified
         model = verified.manifest.model
         place = self._wish.directory
+        if place is None:
+            self._cached = self._wish.hub_cache.place(self._store, verified)
+            place = self._cached.snapshot if self._cached is not None else None
         if place is None:
             place = self._home.models / Path(*model.id.split("/")) / model.version
             if any(other.info_hash_v2 != passed.info.v2_hash.hex() for other in self._store.at(place)):

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
 from weightshare.api.gating import OnPassed, Wish
-from weightshare.api.launching.embargo import sealing_of
+from weightshare.api.launching.embargo import sealing_of, told_of_embargo
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.results import Fetched, Preview, SeedStatus
@@ -81,6 +82,7 @@ def fetch(
     on_range: OnRange | None = None,
     on_passed: OnPassed | None = None,
     follower: Follower | None = None,
+    hub_cache: HubCache | None = None,
     observe: Observer = ignore,
     seed_for: float = 0.0,
     on_fetched: Callable[[Fetched], None] = _unmentioned,
@@ -95,7 +97,7 @@ def fetch(
 
     Args:
         source: a magnet link, a v2 info-hash, a `.torrent` or signed manifest by path or URL.
-        directory: the folder the files land in; None chooses one in `home`.
+        directory: the folder the files land in; None chooses one in the Hub's cache or in `home`, see `hub_cache`.
         home: where records, pins and, by default, files are kept.
         trust: fingerprints (`SHA256:…`) to pin if the publisher is unknown.
         confirm: asks the user about an unknown publisher; None where nobody can be asked.
@@ -120,7 +122,8 @@ def fetch(
         force: replace files that stand in the way.
         attestations: countersignatures by mirrors, to be held against this release.
         require_mirrors: how many distinct known mirrors they must be by; 0 only reports.
-        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold.
+        on_warning: told of a file of limits that cannot be read or written; what held goes on to hold. And of an
+            embargo, under which only `peers` and those that the link names are spoken to.
         order: `rarest` asks for the rarest pieces first, as is best for everybody; `model` for those of small files, of
             headers and of tensors by layer, a few at a time, and for all others rarest first.
         on_range: told of every small file, header and tensor once when it can be read, while the rest is on its way,
@@ -128,6 +131,8 @@ def fetch(
         on_passed: told of the verified manifest before any weight byte is asked for; what it raises ends the fetch, and
             nothing is kept. Not called if the whole release is here already.
         follower: told of every piece as it lands; for a load that goes on beside the fetch.
+        hub_cache: whether a fetch without `directory` ends in the cache of huggingface_hub; None leaves it to whether
+            the manifest names a Hub repository and that cache is there.
         observe: told how it goes.
         seed_for: once the release is complete, go on serving it for so many seconds before returning.
         on_fetched: told when it is complete, before it is served.
@@ -173,6 +178,7 @@ def fetch(
             on_range=on_range,
             on_passed=on_passed,
             follower=follower,
+            hub_cache=hub_cache,
             observe=observe,
             sources=sources,
         ),
@@ -184,13 +190,16 @@ def fetch(
     home = home or Home.default()
     call = Limits(max_down=max_down, max_up=max_up, max_connections=max_connections)
     governor = Governor(home, call, warn=on_warning)
+    sealed = sealing_of(home, job.target.magnet, peers)
+    if sealed is not None:
+        on_warning(told_of_embargo(sealed))
     with (
         Session(
             network=_reach(job, network),
             port=port,
             limits=governor.held.limits,
             dht_nodes=dht_nodes,
-            sealed=sealing_of(home, job.target.magnet, peers),
+            sealed=sealed,
         ) as session,
         governed(session, governor),
     ):
@@ -234,6 +243,7 @@ class How(TypedDict, total=False):
     on_range: OnRange | None
     on_passed: OnPassed | None
     follower: Follower | None
+    hub_cache: HubCache | None
     observe: Observer
     sources: str
 
@@ -319,6 +329,7 @@ def _job(source: str, directory: str | Path | None, how: How, *, force: bool) ->
         select=None if select.everything else select,
         sources=Sources.read(how.get("sources", "swarm,hub")),
         network=Network(how.get("network", Network.PUBLIC)),
+        hub_cache=how.get("hub_cache") or HubCache(),
     )
     target = resolve(source, Network(how.get("network", Network.PUBLIC)))
     return FetchJob(home, trustee, wish, target, how.get("observe", ignore))

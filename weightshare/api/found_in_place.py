@@ -65,7 +65,11 @@ def add(
         ) from error
     if known.torrent is None:
         located = Located(verified, record.path, {}, None, places, None)
-        made = take_in(store, located, observe, known.info)
+        try:
+            made = take_in(store, located, observe, known.info)
+        except BaseException:
+            clear(record, [*(entry.path for entry in verified.manifest.files), MANIFEST_NAME])
+            raise
         record = replace(made, trackers=known.trackers, web_seeds=known.web_seeds)
         store.keep(record)
         return record

@@ -9,10 +9,11 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
+from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand, Heard
 from weightshare.api.following import Follower
 from weightshare.api.manifest_places import manifest_of
@@ -21,7 +22,7 @@ from weightshare.api.servers import EVERYBODY, Sources
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.store import Home, Record, Store
-from weightshare.errors import IntegrityError, MetadataTimeoutError
+from weightshare.errors import IntegrityError, MetadataTimeoutError, NetworkError
 from weightshare.load.selection import Selection
 from weightshare.manifest.merkle import leaves_of, root_of
 from weightshare.manifest.metainfo import Info, parse_torrent
@@ -58,6 +59,7 @@ class Wish:
     select: Selection | None = None
     sources: Sources = EVERYBODY
     network: Network = Network.PUBLIC
+    hub_cache: HubCache = field(default_factory=HubCache)
 
     @property
     def watched(self) -> bool:
@@ -128,7 +130,11 @@ class Gate:
             )
             stack.callback(lambda: session.remove(transfer.torrent))
             by_http = self._wish.network if self._wish.sources.hub else None
-            info, envelope = before_the_gate(transfer, self._target, scratch, self._wish.peers, by_http)
+            try:
+                info, envelope = before_the_gate(transfer, self._target, scratch, self._wish.peers, by_http)
+            except NetworkError as error:
+                error.hint = " ".join([*(f"{note.rstrip('.')}." for note in self._target.notes), error.hint])
+                raise
             yield self._pass(info, envelope), transfer
 
     def by_http(self, machine: Machine) -> Passed:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 from weightshare.api.origin import Origin
 from weightshare.api.publishing import publish
@@ -171,7 +172,7 @@ class _Found:
 
 def _ask(wish: Wish, settings: HubSettings, snapshot: Snapshot | None) -> _Found:
     """What the Hub has at the commit; the snapshot completed from it, unless a part is enough."""
-    from weightshare.hub import asking
+    from weightshare.hub import asking, downloading
 
     name, notes = wish.name, []
     now = asking.revision_of(settings, name)
@@ -190,9 +191,9 @@ def _ask(wish: Wish, settings: HubSettings, snapshot: Snapshot | None) -> _Found
         _refuse_pickles(wish, lacking)
         wish.say(_announcement(name.repo, commit, listing, lacking, settings.host, had=snapshot is not None))
         if snapshot is None and now.commit == commit:
-            asking.download(settings, name, bars=wish.bars)  # by its name, which the cache then knows
+            downloading.download(settings, name, bars=wish.bars)  # by its name, which the cache then knows
         else:
-            asking.download(settings, HubName(name.repo, commit), bars=wish.bars)
+            downloading.download(settings, HubName(name.repo, commit), bars=wish.bars)
         snapshot = cache.at_commit(settings, name.repo, commit)
         still = sorted(listing.keys() - snapshot.present()) if snapshot is not None else lacking
         if snapshot is None or still:
@@ -212,6 +213,9 @@ def _why_offline(wish: Wish, settings: HubSettings) -> str | None:
         return "offline (HF_HUB_OFFLINE)"
     if not allows_host(wish.network, settings.host):
         return f"offline ({settings.host} lies outside the network allowed, {wish.network})"
+    # huggingface_hub would go by the proxy, and that may lie anywhere.
+    if wish.network is not Network.PUBLIC and getproxies() and not proxy_bypass(settings.host):
+        return f"offline (a proxy is set, and the network allowed is {wish.network}; NO_PROXY may name {settings.host})"
     return None
 
 

@@ -144,7 +144,7 @@ def _local_envelope(home: Home, source: str) -> _Local | None:
         if _looks_like_hash(source) or holds_link(source):
             return None
         raise
-    hashes: _Hashes = (record.info_hash_v2, record.info_hash_v1) if record else (None, None)
+    hashes: _Hashes = (record.info_hash_v2 or None, record.info_hash_v1) if record else (None, None)
     return _Local(envelope, folder, hashes, links_of(store, record))
 
 

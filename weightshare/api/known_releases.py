@@ -66,10 +66,10 @@ def releases_here(store: Store, trustee: Trustee, notes: list[str]) -> Iterator[
     """
     by_hash: dict[str, list[Record]] = {}
     for record in store.records():
-        by_hash.setdefault(record.info_hash_v2, []).append(record)
-    for info_hash, records in by_hash.items():
+        by_hash.setdefault(record.info_hash_v2 or record.info_hash_v1 or record.release, []).append(record)
+    for name, records in by_hash.items():
         try:
-            located = locate(store, trustee, info_hash)
+            located = locate(store, trustee, name)
             known = _recorded(store, records, located.verified)
         except WeightshareError as error:  # not believed, or damaged; the others are none the worse
             notes.append(f"{records[-1].release}: {error.message}")
@@ -158,7 +158,7 @@ def _recorded(store: Store, records: Sequence[Record], verified: VerifiedManifes
     if raw is not None:
         info = parse_torrent(raw).info
     else:
-        with suppress(OSError, IntegrityError):
+        with suppress(OSError, IntegrityError):  # none was fetched yet, or none was made for this manifest
             info = gate.check_info(
                 (store.folder(best) / "info").read_bytes(), bytes.fromhex(best.info_hash_v2)
             )

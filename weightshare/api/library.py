@@ -6,11 +6,12 @@ import contextlib
 import time
 from pathlib import Path
 
+from weightshare.api.cache_removing import prune_cache, take_out
 from weightshare.api.found_in_place import clear
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.embargoes import embargo_of
 from weightshare.content.staging import clear_staging
-from weightshare.content.store import STAGING, Home, Record, Store
+from weightshare.content.store import Home, Record, Store
 from weightshare.errors import DiskError, StoreLockedError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import MANIFEST_NAME
@@ -37,7 +38,8 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
                 seeding=_is_locked(store, record),
                 kind=record.kind,
                 info_hash_v2=record.info_hash_v2,
-                embargo=embargo_of(store, record.info_hash_v2, time.time()),
+                embargo=embargo_of(store, record.info_hash, time.time()),
+                info_hash_v1=record.info_hash_v1,
             )
         )
     return tuple(listed)
@@ -46,7 +48,8 @@ def ls(*, home: Home | None = None) -> tuple[ListedRelease, ...]:
 def rm(release: str, *, home: Home | None = None) -> Removed:
     """Forget a release, and delete the files that `fetch` brought unless another release uses them.
 
-    Files that were published from a folder of the user's are never deleted.
+    Files that were published from a folder of the user's are never deleted. In a Hub cache only that goes which `fetch`
+    put there, and of it no blob that another snapshot leads to.
 
     Raises:
         ReleaseNotFoundError, AmbiguousReleaseError: not here, or not the only one.
@@ -64,13 +67,12 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
             if home.found in record.path.parents:  # links to other programs' files; the links are ours
                 clear(record, paths)
                 _prune(record.path, paths, home.found)
+        elif store.cached(record) is not None:
+            deleted, kept, freed = take_out(store, record, paths, _others(store, record))
+            clear_staging(record.staging)
+            prune_cache(store, record)
         else:
-            others = {
-                other.path / path
-                for other in store.records()
-                if other.id != record.id
-                for path in _paths(store, other)
-            }
+            others = _others(store, record)
             for path in paths:
                 place = record.path / path
                 if not place.is_file():
@@ -88,10 +90,16 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
                         path=str(place),
                     ) from error
                 deleted, freed = deleted + 1, freed + size
-            clear_staging(record.path / STAGING / record.info_hash_v2[:16])
+            clear_staging(record.staging)
             _prune(record.path, paths, home.models)
         store.forget(record)
     return Removed(record.release, record.path, deleted, kept, freed)
+
+
+def _others(store: Store, record: Record) -> set[Path]:
+    """The files of all other releases."""
+    others = (other for other in store.records() if other.id != record.id)
+    return {other.path / path for other in others for path in _paths(store, other)}
 
 
 def _paths(store: Store, record: Record) -> list[str]:

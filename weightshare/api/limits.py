@@ -30,7 +30,7 @@ def show_limits(*, home: Home | None = None, now: datetime | None = None) -> Lim
     ledger = Ledger(home)
     rules = Rules(live=read_limits(home.limits), config=config.limits, schedule=config.schedule)
     given = ledger.releases()
-    known = {record.info_hash_v2: record for record in Store(home).records() if record.info_hash_v2 in given}
+    known = {record.info_hash: record for record in Store(home).records() if record.info_hash in given}
     return LimitsShown(
         limits=effective(rules, ledger.on(now.date()), now),
         schedule=config.schedule,

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
+from weightshare.api.old.keeping import refuse_unsigned
+from weightshare.api.old.offers import adopted_layers, adopted_offer
 from weightshare.api.piece_reuse import load_layers
 from weightshare.api.trusting import Trustee
 from weightshare.content.hashing import hash_files
@@ -126,6 +128,7 @@ def locate_envelope(store: Store, release: str) -> tuple[bytes, Path, Record | N
                     hint="`weightshare ls` shows what is here.",
                     release=release,
                 ) from None
+            refuse_unsigned(release, store.home)
             raise
         folder = record.path
         envelope = store.envelope(record)
@@ -150,6 +153,8 @@ def offer(store: Store, located: Located, observe: Observer) -> tuple[Record, li
         record = take_in(store, located, observe)
     else:
         _prove(store, located, record, observe)
+    if record.adopted:
+        return record, [adopted_offer(store, record, located.folder, located.locations)]
     torrent = store.torrent(record)
     if torrent is None:
         raise StoreError(
@@ -232,6 +237,12 @@ def take_in(store: Store, located: Located, observe: Observer, known: Info | Non
     """
     verified, folder = located.verified, located.folder
     facts, entries = verified.manifest.torrent, verified.manifest.files
+    if facts.adopts is not None:
+        raise StoreError(
+            f"{verified.release} adopts the torrent {facts.adopts.hex()}, which is not known here.",
+            hint="Fetch it by that torrent's link into this folder, with --manifest: what is there is kept.",
+            path=str(folder),
+        )
     missing = [entry.path for entry in entries if not (folder / entry.path).is_file()]
     if missing:
         raise CorruptError(
@@ -309,9 +320,12 @@ def _manifest_file(store: Store, located: Located, record: Record) -> Path:
 
 
 def links_of(store: Store, record: Record | None) -> dict[str, Path]:
-    """The links that were followed when the folder was published, as far as they still lead to the same files."""
+    """The links that were followed when the folder was published, or made when a Hub cache was filled.
+
+    Only as far as they still lead to the same files.
+    """
     links: dict[str, Path] = {}
-    if record is None or record.kind != "published":
+    if record is None or (record.kind != "published" and store.cached(record) is None):
         return links
     for path, receipt in load_receipts(store.folder(record) / "receipts.json").items():
         place = record.path / path
@@ -324,6 +338,8 @@ def links_of(store: Store, record: Record | None) -> dict[str, Path]:
 
 def layers_of(store: Store, record: Record | None) -> Mapping[bytes, bytes]:
     """The piece layers of a release that are known here: from its `.torrent`, or what a fetch has kept of them."""
+    if record is not None and record.adopted:
+        return adopted_layers(store, record)
     torrent = store.torrent(record) if record is not None else None
     if torrent is not None:
         return parse_torrent(torrent).piece_layers

@@ -8,19 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 from weightshare.api.piece_reuse import NOTHING, Found, PieceReuse
 from weightshare.api.reusing import reuse
 from weightshare.api.twins import Names, names_of
 from weightshare.content.hashing import hash_files
 from weightshare.content.journal import Journal
+from weightshare.content.naming import rename
 from weightshare.content.piece_copying import shares_blocks
 from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import Record, Store
 from weightshare.errors import FileInTheWayError, NoSpaceError, UsageError
 from weightshare.files import existing, free_space
-from weightshare.manifest.metainfo import Info
+from weightshare.manifest.metainfo import Info, TreeFile
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap, Span
 from weightshare.progress import Observer
@@ -28,6 +30,22 @@ from weightshare.trust.gate import VerifiedManifest
 from weightshare.units import BLOCK, MIB, format_size
 
 _RESERVE = 16 * MIB  # resume data, the torrent, the file system's own needs
+
+
+class Placer(Protocol):
+    """A place where a file's final name is not all there is to do."""
+
+    def adopt(
+        self, spans: Sequence[Span], piece_length: int, observe: Observer
+    ) -> tuple[dict[str, Receipt], dict[str, bytes]]:
+        """Prove what is there of some files, and give it their names; receipts and piece layers by path.
+
+        Raises:
+            FileInTheWayError: something else stands there that is not to be replaced.
+        """
+
+    def give(self, file: TreeFile, source: Path, target: Path) -> None:
+        """Give a proven file its name; see `content.naming.GiveName`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,7 @@ def plan_landing(
     reusing: Callable[[], None] = lambda: None,
     chosen: Sequence[Span] | None = None,
     in_part: Callable[[str], bool] = lambda _: False,
+    placer: Placer | None = None,
 ) -> Plan:
     """Decide what to fetch into `record.path`.
 
@@ -97,6 +116,7 @@ def plan_landing(
         reusing: called before anything is taken from other releases.
         chosen: the files that are wanted, where the globs do not say so.
         in_part: tells of a path whether perhaps not all of that file is wanted.
+        placer: how files get their names, where that is not by a plain rename.
 
     Raises:
         UsageError: the globs leave nothing.
@@ -106,13 +126,17 @@ def plan_landing(
     spans = chosen if chosen is not None else chosen_spans(info, verified.release, include, exclude)
     staging = staging_of(record)
     state, has_staged = store.folder(record), (staging / info.name).exists()
-    receipts, layers = _in_place(spans, info.piece_length, record, state, force=force, observe=observe)
+    if placer is not None:
+        receipts, layers = placer.adopt(spans, info.piece_length, observe)
+    else:
+        receipts, layers = _in_place(spans, info.piece_length, record, state, force=force, observe=observe)
     missing = tuple(span for span in spans if span.file.path not in receipts)
     # What an earlier run has begun is finished as it was begun.
     fresh = [span for span in missing if not (staging / info.name / span.file.path).exists()]
     reusing()
     own = {**still_in_place(record, state), **receipts}
-    reused = reuse(fresh, info.piece_length, record, store, staging, own=own, observe=observe)
+    give = placer.give if placer is not None else rename
+    reused = reuse(fresh, info.piece_length, record, store, staging, own=own, observe=observe, give=give)
     asked = {span.file.path for span in spans}
     receipts |= {path: receipt for path, receipt in reused.receipts.items() if path in asked}
     layers |= reused.layers
@@ -134,7 +158,7 @@ def plan_landing(
         parts,
     )
     try:
-        _check_space(plan, info.name, record.path, may_link=store.home.models in record.path.parents)
+        _check_space(plan, info.name, record.path, may_link=store.shares(record))
     except NoSpaceError:
         if not has_staged:
             clear_staging(staging)

@@ -6,6 +6,7 @@ no more should come from peers than is said here.
 
 from __future__ import annotations
 
+from weightshare.api.cache_placing import CachePlace
 from weightshare.api.gating import Passed, Wish
 from weightshare.api.piece_reuse import PieceReuse
 from weightshare.api.placing import chosen_spans, staging_of, still_in_place
@@ -17,7 +18,14 @@ from weightshare.content.store import Record, Store
 from weightshare.manifest.pieces import PieceMap
 
 
-def preview(passed: Passed, record: Record, store: Store, wish: Wish, pieces: PieceReuse) -> Preview:
+def preview(
+    passed: Passed,
+    record: Record,
+    store: Store,
+    wish: Wish,
+    pieces: PieceReuse,
+    placer: CachePlace | None = None,
+) -> Preview:
     """What fetching a release would do now.
 
     Args:
@@ -26,6 +34,7 @@ def preview(passed: Passed, record: Record, store: Store, wish: Wish, pieces: Pi
         store: the releases on this machine.
         wish: what the user asked for.
         pieces: looks for single pieces of what is missing.
+        placer: knows the Hub's cache, if that is where it goes.
 
     Raises:
         UsageError: the globs leave nothing.
@@ -40,6 +49,8 @@ def preview(passed: Passed, record: Record, store: Store, wish: Wish, pieces: Pi
         path, place = span.file.path, record.path / span.file.path
         if path in own:
             origins[path] = "here"
+        elif placer is not None and placer.candidates(path):
+            origins[path] = "in the Hub's cache"
         elif place.exists():
             origins[path] = "in the way"
         elif path in sources and sources[path].holds():

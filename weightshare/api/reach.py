@@ -20,6 +20,11 @@ class Reach:
         self._network = network
         self._inside = inside
 
+    @property
+    def proxied(self) -> bool:
+        """Whether a proxy may be asked: it might ask outside for what must not leave a narrower network."""
+        return self._network is Network.PUBLIC
+
     def refuses(self, host: str) -> str:
         """Why a host must not even be looked up; empty if it may be."""
         if not allows_host(self._network, host):

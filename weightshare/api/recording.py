@@ -27,6 +27,8 @@ def record_landed(
     landing: Landing,
     receipts: Mapping[str, Receipt],
     layers: Mapping[str, bytes],
+    *,
+    beside: bool = True,
 ) -> Record:
     """Write down what a fetch brought; returns the release's new record.
 
@@ -39,6 +41,7 @@ def record_landed(
         landing: where it landed.
         receipts: of all files that are in place, by path.
         layers: their piece layers, by path.
+        beside: whether the signed manifest is to lie with the files too, and not in the store alone.
 
     Raises:
         DiskError, NoSpaceError, StoreError: the disk refused.
@@ -46,7 +49,8 @@ def record_landed(
     verified = passed.decision.verified
     state = store.folder(record)
     complete = all(entry.path in receipts for entry in verified.manifest.files)
-    place(verified.envelope, plan.staging / MANIFEST_NAME, record.path / MANIFEST_NAME)
+    if beside:
+        place(verified.envelope, plan.staging / MANIFEST_NAME, record.path / MANIFEST_NAME)
     save_receipts(state / "receipts.json", receipts)
     torrent = _torrent(passed.info, layers, verified.envelope, target) if complete else None
     done = record.finished() if complete else record.selecting(tuple(sorted(receipts)))

@@ -70,7 +70,7 @@ def release(
     if embargo is not None:
         impose(Store(home), record, embargo)
     written = _write(Store(home), record, made, hashed, signature, out)
-    publishers.update(home.known_publishers, lambda known: _remember(known, own, verified))
+    publishers.update(home.known_publishers, lambda known: remember_own(known, own, verified))
     return Published(
         release=record.release,
         publisher=record.publisher,
@@ -96,7 +96,7 @@ def _gate(
     made: Draft, own: Pin | None, home: Home, *, allow_pickle: bool
 ) -> tuple[VerifiedManifest, tuple[str, ...]]:
     """Put the draft through the gate that every fetch will put it through; returns its warnings too."""
-    known = _with_own(KnownPublishers.load(home.known_publishers), own)
+    known = with_own(KnownPublishers.load(home.known_publishers), own)
     verified = gate.verify(made.envelope, known, expect_publisher=parse_magnet(made.magnet).publisher)
     gate.match(gate.check_info(made.info.raw, made.info.v2_hash), verified)
     return verified, gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
@@ -113,15 +113,16 @@ def _hard_to_fetch(info: Info) -> tuple[str, ...]:
     )
 
 
-def _with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:
+def with_own(known: KnownPublishers, own: Pin | None) -> KnownPublishers:
+    """The known publishers, the maintainer's own key among them."""
     if own is None or known.find(own.fingerprint) is not None or known.named(own.name):
         return known
     return known.add(own)
 
 
-def _remember(known: KnownPublishers, own: Pin | None, verified: VerifiedManifest) -> KnownPublishers:
+def remember_own(known: KnownPublishers, own: Pin | None, verified: VerifiedManifest) -> KnownPublishers:
     """The own key pinned, and the release's sequence noted as seen."""
-    known = _with_own(known, own)
+    known = with_own(known, own)
     pin, model = known.find(verified.fingerprint), verified.manifest.model
     return known.with_highest(pin.name, model.id, model.sequence) if pin else known
 

@@ -12,10 +12,14 @@ from glob import escape
 
 from weightshare.api.fetching import fetch
 from weightshare.api.offering import Located
+from weightshare.api.old.offers import ADOPTED_TORRENT
+from weightshare.api.old.proving import fetch_adopted
+from weightshare.api.old.swarming import Reach
 from weightshare.api.results import Fetched
 from weightshare.content.receipts import void_receipts
 from weightshare.content.store import Home, Store
 from weightshare.errors import StoreError
+from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
 from weightshare.swarm.torrent import Peer
@@ -78,6 +82,24 @@ def repair(
         )
     state = store.folder(record)
     void_receipts(state / "receipts.json", damaged)
+    if record.adopted:
+        return fetch_adopted(
+            str(state / ADOPTED_TORRENT),
+            state / MANIFEST_NAME,
+            record.path,
+            home=home,
+            trust=trust,
+            allow_pickle=True,
+            reach=Reach(
+                sources.network,
+                sources.port,
+                sources.peers,
+                sources.dht_nodes,
+                sources.timeout,
+                on_warning=sources.on_warning,
+            ),
+            observe=observe,
+        )
     torrent = state / "release.torrent"
     return fetch(
         str(torrent) if torrent.exists() else record.info_hash_v2,

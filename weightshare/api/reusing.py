@@ -16,8 +16,10 @@ from weightshare.api.offering import links_of
 from weightshare.content.bringing import Way, bring
 from weightshare.content.found_roots import Memory
 from weightshare.content.hashing import hash_files
+from weightshare.content.naming import GiveName, rename
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.store import Record, Store
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import CheckpointError
 from weightshare.files import free_space, sync_file, sync_folder
 from weightshare.manifest.pieces import Span
@@ -86,6 +88,7 @@ def reuse(
     *,
     own: Mapping[str, Receipt],
     observe: Observer,
+    give: GiveName = rename,
 ) -> Reused:
     """Take what is here already into `record.path`. What cannot be taken is left to the swarm.
 
@@ -97,6 +100,7 @@ def reuse(
         staging: a folder on the destination's file system.
         own: of files of this release that are in place.
         observe: told how the proof goes.
+        give: how a file gets its name.
     """
     sources = sources_of(spans, record, store, own)
     wanted = [(span, sources[span.file.path]) for span in spans if span.file.path in sources]
@@ -104,7 +108,7 @@ def reuse(
         return Reused()
     brought = [one for span, source in wanted if (one := _bring(span, source, record, store, staging))]
     try:
-        return _prove(brought, piece_length, record, store, observe)
+        return _prove(brought, piece_length, record, store, observe, give)
     finally:
         for one in brought:
             one.staged.unlink(missing_ok=True)
@@ -142,6 +146,16 @@ def _may_serve(source: Source, span: Span, record: Record) -> bool:
     return source.place.is_file() and source.place.stat().st_size == span.file.size
 
 
+def _place(record: Record, path: str) -> Path:
+    """Where a file of a release is; for one that is a link of a Hub cache's snapshot, the blob."""
+    place = record.path / path
+    blobs = hub_blobs(record.path)
+    if blobs is None or not place.is_symlink():
+        return place
+    target = place.resolve()
+    return target if target.parent == blobs.resolve() else place
+
+
 def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[str, list[Source]]:
     """Where the files of this release, of all others and of other programs are, by pieces root in hex."""
     found: dict[str, list[Source]] = {}
@@ -151,12 +165,12 @@ def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[s
             found.setdefault(source.receipt.root, []).append(source)
 
     for path, receipt in own.items():
-        add(Source(record.path / path, receipt, record, path))
+        add(Source(_place(record, path), receipt, record, path))
     for other in store.records():
         if other.id != record.id:
             links = links_of(store, other)
             for path, receipt in load_receipts(store.folder(other) / "receipts.json").items():
-                add(Source(links.get(path, other.path / path), receipt, other, path))
+                add(Source(links.get(path) or _place(other, path), receipt, other, path))
     for place, receipt in Memory(store.home.findings).holding().items():
         add(Source(place, receipt))
     return found
@@ -164,10 +178,9 @@ def _by_root(store: Store, record: Record, own: Mapping[str, Receipt]) -> dict[s
 
 def _bring(span: Span, source: Source, record: Record, store: Store, staging: Path) -> _Brought | None:
     staged = staging / f"reused-{span.position}"
-    models = store.home.models
-    # A hard link is made only inside our own folder, where no user is told to edit anything: a file of another program
-    # would change with ours, and ours with it.
-    may_link = models in record.path.parents and models in source.place.parents
+    # A hard link is made only where no user is told to edit anything: a file of another program would change with ours,
+    # and ours with it.
+    may_link = source.record is not None and store.shares(record) and store.shares(source.record)
     with suppress(OSError):
         staging.mkdir(parents=True, exist_ok=True)
         staged.unlink(missing_ok=True)
@@ -178,7 +191,12 @@ def _bring(span: Span, source: Source, record: Record, store: Store, staging: Pa
 
 
 def _prove(
-    brought: Sequence[_Brought], piece_length: int, record: Record, store: Store, observe: Observer
+    brought: Sequence[_Brought],
+    piece_length: int,
+    record: Record,
+    store: Store,
+    observe: Observer,
+    give: GiveName,
 ) -> Reused:
     reused = Reused()
     try:
@@ -196,7 +214,7 @@ def _prove(
         if one.way is not Way.LINK:
             one.staged.chmod(_FILE_MODE)
             sync_file(one.staged)
-        one.staged.replace(target)
+        give(one.span.file, one.staged, target)
         sync_folder(target.parent)
         reused.receipts[path] = Receipt.of(target, root)
         reused.layers[path] = found.piece_layer

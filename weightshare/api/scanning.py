@@ -12,13 +12,15 @@ from weightshare.api.known_releases import Known, release_named, releases_here
 from weightshare.api.results import Scanned, ScannedFile, ScannedPlace, ScannedRelease
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.finding import Looked, look
-from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_each
+from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_each, sort_out
 from weightshare.content.known_places import Place, known_places
-from weightshare.content.receipts import Receipt
+from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.store import Home, Store
-from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError
+from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError, StoreError
 from weightshare.hub.settings import HubSettings
+from weightshare.manifest.model import FileEntry
 from weightshare.progress import Observer, ignore
+from weightshare.trust.gate import VerifiedManifest
 
 
 def scan(
@@ -43,7 +45,7 @@ def scan(
         releases: what to look for beside the releases of the store: `.torrent` files, manifests, folders.
         trust: fingerprints to pin if a publisher is unknown.
         add: record releases of which every file was found, so that they are served from where they lie.
-        dry_run: hash, remember and record nothing; a file counts as found by its size.
+        dry_run: hash, remember and record nothing; a file whose root is not remembered counts as found by its size.
         env: the environment that says where programs keep their models; None for this process's.
         observe: told how hashing goes.
 
@@ -63,17 +65,23 @@ def scan(
     sizes = {entry.size for each in known for entry in each.verified.manifest.files if entry.size}
     looked = look([place.path for place in places], sizes, leave_out=[home.path])
     memory = Memory(home.findings)
-    rooted = Rooted({})
-    if not dry_run:
+    to_hash: list[Path] = []
+    if dry_run:
+        known_now, to_hash = sort_out(looked.candidates, memory.load())
+        rooted = Rooted(known_now)
+    else:
         rooted = root_of_each(looked.candidates, memory.load(), observe, learn=memory.learn)
         memory.learn(rooted.receipts)
-    found = _Found(looked, rooted, dry_run)
+    # What earlier scans found elsewhere is here as well.
+    receipts = {**memory.holding(), **rooted.receipts}
+    own = _own_files(store)
+    found = _Found(looked, receipts, to_hash, own)
     results = []
     for each in known:
         files = found.files_of(each)
         result = _result(each, files)
         if add and not dry_run and result.whole and result.store is None:
-            result = _added(store, each, files, rooted.receipts, observe)
+            result = _added(store, each, files, {**own, **receipts}, observe)
         results.append(result)
     return Scanned(
         places=tuple(
@@ -85,10 +93,40 @@ def scan(
         candidates=len(looked.candidates),
         hashed=rooted.hashed,
         hashed_bytes=rooted.bytes,
+        to_hash=len(to_hash),
+        to_hash_bytes=sum(looked.candidates[path].st_size for path in to_hash),
         dry_run=dry_run,
         warnings=(*notes, *looked.all_notes(), *rooted.notes),
         seconds=time.monotonic() - began,
     )
+
+
+def scan_for(
+    verified: VerifiedManifest,
+    folders: Sequence[Path] = (),
+    *,
+    home: Home | None = None,
+    env: Mapping[str, str] | None = None,
+    observe: Observer = ignore,
+) -> None:
+    """Look for the files of one release and remember what was found; as `on_passed` of a fetch, before it is planned.
+
+    Args:
+        verified: the release.
+        folders: where to look, as for `scan`.
+        home: where it is remembered.
+        env: the environment that says where programs keep their models; None for this process's.
+        observe: told how hashing goes.
+
+    Raises:
+        DiskError: a folder that is named is not there, or the memory cannot be written.
+    """
+    home = home or Home.default()
+    places = _places(folders, os.environ if env is None else env)
+    sizes = {entry.size for entry in verified.manifest.files if entry.size}
+    looked = look([place.path for place in places], sizes, leave_out=[home.path])
+    memory = Memory(home.findings)
+    root_of_each(looked.candidates, memory.load(), observe, learn=memory.learn)
 
 
 class _Forgetful(Trustee):
@@ -130,29 +168,47 @@ def _known(releases: Sequence[str], store: Store, trustee: Trustee, notes: list[
     return list(by_envelope.values())
 
 
-class _Found:
-    """Where each known file is: by its root, or in a dry run by its size."""
+def _own_files(store: Store) -> dict[Path, Receipt]:
+    """Files of the store that nobody touched since they were proven: they may be what others' files lack."""
+    own: dict[Path, Receipt] = {}
+    for record in store.records():
+        for path, receipt in load_receipts(store.folder(record) / "receipts.json").items():
+            place = record.path / path
+            if not place.is_symlink() and receipt.still_holds(place):
+                own[place] = receipt
+    return own
 
-    def __init__(self, looked: Looked, rooted: Rooted, dry_run: bool) -> None:
-        self._roots = by_root(rooted.receipts)
+
+class _Found:
+    """Where each known file is: by its root, or if that is not known yet by its size."""
+
+    def __init__(
+        self,
+        looked: Looked,
+        receipts: Mapping[Path, Receipt],
+        unknown: Sequence[Path],
+        own: Mapping[Path, Receipt],
+    ) -> None:
+        self._roots = by_root(receipts)
+        self._own = by_root(own)
         self._sizes: dict[int, list[Path]] = {}
-        if dry_run:
-            for path, status in looked.candidates.items():
-                self._sizes.setdefault(status.st_size, []).append(path)
+        for path in unknown:
+            self._sizes.setdefault(looked.candidates[path].st_size, []).append(path)
 
     def files_of(self, known: Known) -> tuple[ScannedFile, ...]:
-        """The files of a release."""
+        """The files of a release; if others have some of them, the store's own files make up for the rest."""
+        files = tuple(self._file(entry, self._roots) for entry in known.verified.manifest.files)
+        if known.place is not None or not any(file.places for file in files):
+            return files
+        entries = known.verified.manifest.files
         return tuple(
-            ScannedFile(
-                entry.path,
-                entry.size,
-                tuple(
-                    self._sizes.get(entry.size, ())
-                    or (self._roots.get(entry.pieces_root.hex(), ()) if entry.pieces_root else ())
-                ),
-            )
-            for entry in known.verified.manifest.files
+            file if file.places else self._file(entry, self._own)
+            for entry, file in zip(entries, files, strict=True)
         )
+
+    def _file(self, entry: FileEntry, roots: Mapping[str, Sequence[Path]]) -> ScannedFile:
+        surely = roots.get(entry.pieces_root.hex(), ()) if entry.pieces_root else ()
+        return ScannedFile(entry.path, entry.size, (*surely, *self._sizes.get(entry.size, ())))
 
 
 def _result(
@@ -180,6 +236,11 @@ def _added(
     places = {file.path: file.places[0] for file in files if file.places}
     try:
         record = add_in_place(store, known, places, receipts, observe)
-    except CorruptError as error:  # somebody wrote to it meanwhile: the other releases are none the worse
+    except DiskError:
+        raise
+    except (
+        CorruptError,
+        StoreError,
+    ) as error:  # a file changed meanwhile: the other releases are none the worse
         return _result(known, files, problem=error.message)
     return _result(known, files, added=record.path)

@@ -11,12 +11,15 @@ from pathlib import Path
 from weightshare.api.launching.embargo import Warden
 from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
+from weightshare.api.old.keeping import find_unsigned, offer_unsigned
+from weightshare.api.old.watching import UnsignedWatch
 from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
 from weightshare.content.embargoes import Embargo, embargo_of
 from weightshare.content.served import note_port
 from weightshare.content.store import Home, Record, Store
+from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
 from weightshare.errors import (
     CorruptError,
     ReleaseNotFoundError,
@@ -71,6 +74,7 @@ def seed(
     max_connections: int | None = None,
     upload_per_day: int | None = None,
     ratio: float | None = None,
+    unsigned: bool = False,
     on_listening: Callable[[int, tuple[str, ...]], None] = _unannounced,
     on_status: Callable[[SeedStatus], None] = _silent,
     on_left_out: Callable[[RevokedError | RetiredKeyError | CorruptError], None] = _unmentioned,
@@ -102,6 +106,7 @@ def seed(
         max_connections: limit on connections to peers.
         upload_per_day: bytes that may be given from midnight to midnight, by all of this home together.
         ratio: times its own size that each release may be given.
+        unsigned: serve torrents too that were fetched although nobody signed them.
         on_listening: told the port and the releases once they can be fetched.
         on_status: told about once a second how it goes.
         on_left_out: told why a release is not served that its publisher does not stand by any more, when everything
@@ -126,8 +131,13 @@ def seed(
     home = home or Home.default()
     store = Store(home)
     trustee = Trustee(home, trust)
-    names = tuple(releases) or _everything(store, on_warning)
-    if not names:
+    arrived = _unsigned_of(home, releases) if unsigned else {}
+    names = (
+        tuple(name for name in releases if name not in arrived)
+        if releases
+        else _everything(store, on_warning)
+    )
+    if not names and not arrived:
         raise ReleaseNotFoundError(
             "There is nothing to serve.",
             hint="`weightshare publish DIR --name ORG/MODEL` or `weightshare fetch` puts a release here.",
@@ -141,6 +151,10 @@ def seed(
     stopped = stop or threading.Event()
     with ExitStack() as stack:
         left_out: list[RevokedError | RetiredKeyError | CorruptError] = []
+        for old in arrived.values():
+            plain = offer_unsigned(old, home=home, observe=observe)
+            known[old.info_hash] = plain.name
+            offers[plain.name], watches[plain.name] = plain, UnsignedWatch(old)
         for name in names:
             located = None
             try:
@@ -148,18 +162,22 @@ def seed(
                 record, found = offer(store, located, observe)
             except (RevokedError, RetiredKeyError, CorruptError) as error:
                 # Other programs change and delete their own files: that is no reason to serve nothing.
-                ours = located is not None and home.found not in located.folder.parents
+                theirs = located is not None and home.found in located.folder.parents
                 left_out.append(error)
-                if ours or releases or len(left_out) == len(names):
+                if (
+                    (isinstance(error, CorruptError) and not theirs)
+                    or releases
+                    or len(left_out) == len(names)
+                ):
                     raise
                 on_left_out(error)
                 continue
-            embargo = embargo_of(store, record.info_hash_v2, time.time())
+            embargo = embargo_of(store, record.info_hash, time.time())
             held += [(record, embargo)] if embargo is not None else []
             with suppress(StoreLockedError):  # a second seeder of the same release does no harm
                 stack.enter_context(store.seeding_lock(record))
                 serving.append(store.folder(record))
-            known[record.info_hash_v2] = record.release
+            known[record.info_hash] = record.release
             for one in found:
                 offers.setdefault(one.name, one)
                 watches.setdefault(one.name, Watch(store, located, record))
@@ -312,10 +330,18 @@ def _everything(store: Store, warn: Callable[[str], None]) -> tuple[str, ...]:
 
     Those under embargo are left out, unless there is one such and nothing else.
     """
-    found = {record.info_hash_v2: record for record in store.records() if record.complete}
+    found = {record.info_hash: record for record in store.records() if record.complete}
     held = [known for known in found if embargo_of(store, known, time.time()) is not None]
     if len(found) > 1:
         for known in held:
             name = found.pop(known).release
             warn(f"{name} is under embargo and is served alone, by `weightshare seed {name}`; not here.")
     return tuple(found)
+
+
+def _unsigned_of(home: Home, names: Sequence[str]) -> dict[str, UnsignedRecord]:
+    """The unsigned torrents among these names; all that are whole where nothing is named."""
+    if not names:
+        return {one.info_hash: one for one in UnsignedStore(home).records() if one.complete}
+    found = {name: find_unsigned(name, home=home) for name in names}
+    return {name: one for name, one in found.items() if one is not None}

@@ -93,6 +93,21 @@ def servers_of(
         yield pool
 
 
+def nobody(manifest: Manifest, network: Network, env: Mapping[str, str] | None = None) -> SourceError:
+    """Why there is no server to fetch from, where peers are not to be asked."""
+    from weightshare.hub.settings import HubSettings
+
+    if manifest.source is None:
+        why = "the manifest names no repository on the Hub, and the release has no web seed that may be asked"
+    else:
+        settings = HubSettings.from_environment(os.environ if env is None else env)
+        why = f"{settings.host} lies outside the network allowed ({network})"
+        why = "HF_HUB_OFFLINE is set" if settings.offline else why
+    return SourceError(
+        f"There is no server to fetch from: {why}.", hint="Ask peers too: --sources swarm,hub."
+    )
+
+
 def _hub(
     manifest: Manifest,
     network: Network,

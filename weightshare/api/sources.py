@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from weightshare.api.downloads import download
 from weightshare.errors import (
@@ -30,6 +30,10 @@ from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.units import MAX_ENVELOPE, MAX_TORRENT
 
 _URL = ("http://", "https://")
+_OLD = (
+    "An old torrent is proven by a manifest that somebody signed for it (--manifest), or taken without a proof "
+    "(--unsigned)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,10 @@ def resolve(source: str, network: Network) -> Target:
     """
     text = source.strip()
     if text.lower().startswith(_URL):
-        return replace(_from_bytes(download(text, network, limit=MAX_TORRENT), text), origin=text)
+        data = download(text, network, limit=MAX_TORRENT)
+        if data[:1] == b"{":
+            return _from_manifest(data, text, network)
+        return replace(_from_bytes(data, text), origin=text)
     if not text.lower().startswith("magnet:") and is_file(text):
         return _from_file(Path(text))
     repaired = repair(text)
@@ -86,7 +93,7 @@ def resolve(source: str, network: Network) -> Target:
     if magnet.v2_hash is None:
         raise UnsignedError(
             "This link has only a v1 (SHA-1) info-hash, and no signed release can be proven by one.",
-            hint="Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`.",
+            hint=f"Ask the publisher for the magnet that `weightshare publish` prints; it has `xt=urn:btmh:`. {_OLD}",
         )
     return _with_sources(Target(magnet, notes=repaired.notes), network)
 
@@ -114,6 +121,22 @@ def is_file(text: str) -> bool:
         return Path(text).is_file()
     except (OSError, ValueError):
         return False
+
+
+def _from_manifest(envelope: bytes, url: str, network: Network) -> Target:
+    """The release whose manifest a URL gave, by the `.torrent` that lies beside it, as `publish --out` names them."""
+    parts = urlsplit(url)
+    stem = parts.path.removesuffix(MANIFEST_NAME).removesuffix(".")
+    torrent = b""
+    if stem != parts.path and not stem.endswith("/"):
+        place = urlunsplit((parts.scheme, parts.netloc, f"{stem}.torrent", parts.query, ""))
+        torrent = download(place, network, limit=MAX_TORRENT)
+        if _carries(torrent, envelope):
+            return replace(_from_bytes(torrent, place), origin=place, envelope=envelope)
+    raise UsageError(
+        f"{url} says who made the release, but a manifest can't name its own info-hash.",
+        hint="Fetch by the .torrent or the magnet.",
+    )
 
 
 def _from_file(path: Path) -> Target:
@@ -148,13 +171,17 @@ def is_of(torrent: Path, envelope: bytes) -> bool:
     Raises:
         ManifestError: it is no signed manifest.
     """
+    return _carries(torrent.read_bytes(), envelope)
+
+
+def _carries(torrent: bytes, envelope: bytes) -> bool:
     from weightshare.manifest.merkle import file_root_from_leaves, leaves_of
 
     if len(envelope) > MAX_ENVELOPE:
         return False
     Envelope.parse(envelope)
     try:
-        info = parse_torrent(torrent.read_bytes()).info
+        info = parse_torrent(torrent).info
     except IntegrityError:
         return False
     root = file_root_from_leaves(leaves_of(envelope))
@@ -167,12 +194,19 @@ def _from_bytes(data: bytes, name: str) -> Target:
             f"{name} is neither a .torrent nor a signed manifest.",
             hint="Give a magnet link in quotes, an info-hash, a .torrent or a manifest.",
         )
-    torrent = parse_torrent(data)
+    try:
+        torrent = parse_torrent(data)
+    except MetainfoError as error:
+        if error.facts.get("field") != "meta version":
+            raise
+        raise UnsignedError(
+            f"{name} is a v1 torrent, and no signed release can be proven by one.", hint=_OLD
+        ) from error
     info = torrent.info
     if all(file.path != MANIFEST_NAME for file in info.files):
         raise UnsignedError(
             f"The torrent {info.name!r} carries no {MANIFEST_NAME}: nobody signed it.",
-            hint="Any BitTorrent client can fetch it; weightshare fetches what it can prove.",
+            hint="--unsigned takes it all the same, and proves nothing; it is kept apart from the releases.",
         )
     magnet = Magnet(v2_hash=info.v2_hash, v1_hash=info.v1_hash, name=info.name, trackers=torrent.trackers)
     return Target(replace(magnet, web_seeds=torrent.web_seeds), torrent)

@@ -6,15 +6,19 @@ the sources. All of them together keep to one rate.
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from weightshare.errors import NetworkError
+from weightshare.errors import DiskError, NetworkError, NoSpaceError, StoreError
 from weightshare.manifest.text import quoted
 from weightshare.swarm.supply import Brought, Run
 from weightshare.units import MIB, format_duration
@@ -30,6 +34,11 @@ _TICK = 0.2
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _STRIKES = 3  # files in a row that a source does not have, after which it is taken to have none
 _CLOSING = 2.0
+
+
+Take = Callable[[memoryview], None]
+Put = Callable[[int, bytearray], None]
+Receive = Callable[[Run, Put], AbstractContextManager[Take]]
 
 
 class Source(Protocol):
@@ -101,6 +110,10 @@ class Pool:
         sources: whom to ask, the first ones first.
         throttle: what the sources were given, for `pace`.
         warn: told of a source that is asked no more.
+
+    Attributes:
+        receive: where bytes go.
+        read: bytes that came so far, whole pieces or not.
     """
 
     def __init__(
@@ -119,6 +132,9 @@ class Pool:
         self._whole_bytes = 0
         self._working = 0
         self._stop = threading.Event()
+        self._fault: StoreError | None = None
+        self.receive: Receive = in_memory
+        self.read = 0
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -173,6 +189,15 @@ class Pool:
             if came:
                 self._changed.notify_all()
         return came
+
+    def check(self) -> None:
+        """Raise what went wrong on our own side.
+
+        Raises:
+            NoSpaceError, DiskError: what came could not be written.
+        """
+        if self._fault is not None:
+            raise self._fault
 
     def ended(self) -> Sequence[Run]:
         """Runs that nobody works on any more, and of which nothing waits to be drained."""
@@ -239,8 +264,8 @@ class Pool:
                 failure: NetworkError | None = None
             except NetworkError as error:
                 failure = error
-            except OSError as error:
-                failure = NetworkError(str(error))
+            except StoreError as error:
+                failure, self._fault = None, error
             with self._changed:
                 state.busy -= 1
                 self._working -= 1
@@ -274,26 +299,17 @@ class Pool:
         return None
 
     def _read(self, state: _State, run: Run) -> None:
-        piece, left = run.first, run.length
-        data = bytearray(min(run.piece_length, left))
-        view, filled = memoryview(data), 0
+        def put(piece: int, data: bytearray) -> None:
+            self._put(Brought(piece, data, state.source.name))
 
-        def take(chunk: memoryview) -> None:
-            nonlocal piece, left, data, view, filled
-            at = 0
-            while at < len(chunk):
-                size = min(len(chunk) - at, len(view) - filled)
-                view[filled : filled + size] = chunk[at : at + size]
-                filled += size
-                at += size
-                if filled == len(view):
-                    view.release()  # the engine's side may add padding to it
-                    self._put(Brought(piece, data, state.source.name))
-                    piece, left = piece + 1, left - filled
-                    data = bytearray(min(run.piece_length, left))
-                    view, filled = memoryview(data), 0
+        with self.receive(run, put) as receive:
 
-        state.source.read(run.path, run.offset, run.length, take=take, stop=self._stop)
+            def take(chunk: memoryview) -> None:
+                receive(chunk)
+                with self._changed:
+                    self.read += len(chunk)
+
+            state.source.read(run.path, run.offset, run.length, take=take, stop=self._stop)
 
     def _put(self, one: Brought) -> None:
         with self._changed:
@@ -329,7 +345,8 @@ class Pool:
     def _give_up(self, state: _State, why: str) -> None:
         if not state.dead:
             state.dead = why
-            self._warn(f"{why[:1].upper()}{why[1:]}. It was asked for nothing more.")
+            begun = why.replace("the Hub", "The Hub", 1) if why.startswith("the Hub") else why
+            self._warn(f"{begun}. It was asked for nothing more.")
 
     def _living(self) -> list[_State]:
         return [state for state in self._states if not state.dead]
@@ -347,6 +364,65 @@ class Pool:
         return min(MOST_READERS, ready)
 
 
+@contextmanager
+def in_memory(run: Run, put: Put) -> Iterator[Take]:
+    """Gather the bytes of a run into whole pieces."""
+    piece, left = run.first, run.length
+    data = bytearray(min(run.piece_length, left))
+    view, filled = memoryview(data), 0
+
+    def take(chunk: memoryview) -> None:
+        nonlocal piece, left, data, view, filled
+        at = 0
+        while at < len(chunk):
+            size = min(len(chunk) - at, len(view) - filled)
+            view[filled : filled + size] = chunk[at : at + size]
+            filled += size
+            at += size
+            if filled == len(view):
+                view.release()  # the engine's side may add padding to it
+                put(piece, data)
+                piece, left = piece + 1, left - filled
+                data = bytearray(min(run.piece_length, left))
+                view, filled = memoryview(data), 0
+
+    yield take
+
+
+def into_files(folder: Path) -> Receive:
+    """Write the bytes of runs where they belong below a folder, and hand on pieces without them."""
+
+    @contextmanager
+    def receive(run: Run, put: Put) -> Iterator[Take]:
+        path = folder / run.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except OSError as error:
+            raise disk_refused(path, error) from error
+        done, told = 0, run.first
+
+        def take(chunk: memoryview) -> None:
+            nonlocal done, told
+            try:
+                while chunk:
+                    size = os.pwrite(handle, chunk, run.offset + done)
+                    done, chunk = done + size, chunk[size:]
+            except OSError as error:
+                raise disk_refused(path, error) from error
+            whole = run.pieces.stop if done == run.length else run.first + done // run.piece_length
+            for piece in range(told, whole):
+                put(piece, bytearray())
+            told = whole
+
+        try:
+            yield take
+        finally:
+            os.close(handle)
+
+    return receive
+
+
 def named(source: str) -> str:
     """A source as a user knows it."""
     return "the Hub" if source == "hub" else quoted(source).strip("'\"")
@@ -354,3 +430,11 @@ def named(source: str) -> str:
 
 def _because(why: str) -> str:
     return f" ({why})" if why else ""
+
+
+def disk_refused(path: Path, error: OSError) -> StoreError:
+    """What to tell the user of a staged file that cannot be written."""
+    hint = "Mend that; what is there is kept, and the same command resumes."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpaceError(f"The disk is full: {path} could not be written.", hint=hint, path=str(path))
+    return DiskError(f"{path} cannot be written: {error.strerror or error}.", hint=hint, path=str(path))

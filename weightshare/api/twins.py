@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from weightshare.api.reusing import Reused, reuse
+from weightshare.content.naming import GiveName, rename
 from weightshare.content.receipts import Receipt
 from weightshare.content.store import Record, Store
 from weightshare.errors import DiskError
@@ -57,6 +58,7 @@ def place_twins(
     staging: Path,
     receipts: Mapping[str, Receipt],
     observe: Observer,
+    give: GiveName = rename,
 ) -> Reused:
     """Make the further files that are equal to those just brought, and prove them.
 
@@ -68,6 +70,7 @@ def place_twins(
         staging: a folder on the same file system.
         receipts: of what was brought, by path.
         observe: told how the proof goes.
+        give: how a file gets its name.
 
     Raises:
         DiskError: the disk refused; what was brought is in place, and the same command makes the rest from it.
@@ -75,7 +78,7 @@ def place_twins(
     further = [span for spans in names.values() for span in spans[1:]]
     if not further:
         return Reused()
-    made = reuse(further, piece_length, record, store, staging, own=receipts, observe=observe)
+    made = reuse(further, piece_length, record, store, staging, own=receipts, observe=observe, give=give)
     lacking = [span.file.path for span in further if span.file.path not in made.receipts]
     if lacking:
         raise DiskError(

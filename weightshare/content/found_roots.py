@@ -55,14 +55,7 @@ def root_of_each(
         learn: given the receipts of each lot once it is hashed, so that an interruption costs one lot.
         at_once: bytes after which a lot ends.
     """
-    receipts: dict[Path, Receipt] = {}
-    fresh: list[Path] = []
-    for path, found in candidates.items():
-        known = remembered.get(str(path))
-        if known is not None and known.still_holds(found):
-            receipts[path] = known
-        else:
-            fresh.append(path)
+    receipts, fresh = sort_out(candidates, remembered)
     notes: list[str] = []
     done = before = 0
     total = sum(candidates[path].st_size for path in fresh)
@@ -86,6 +79,21 @@ def root_of_each(
         learn(proven)
     size = sum(candidates[path].st_size for path in fresh if path in receipts)
     return Rooted(receipts, done, size, tuple(notes))
+
+
+def sort_out(
+    candidates: Mapping[Path, os.stat_result], remembered: Mapping[str, Receipt]
+) -> tuple[dict[Path, Receipt], list[Path]]:
+    """The receipts of candidates that are remembered as they are now, and the candidates that are not."""
+    receipts: dict[Path, Receipt] = {}
+    fresh: list[Path] = []
+    for path, found in candidates.items():
+        known = remembered.get(str(path))
+        if known is not None and known.still_holds(found):
+            receipts[path] = known
+        else:
+            fresh.append(path)
+    return receipts, fresh
 
 
 def _lots(

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
-from weightshare.content.naming import put_in_place, refused
+from weightshare.content.naming import GiveName, put_in_place, refused, rename
 from weightshare.content.parts import Parts
 from weightshare.content.prover import Prover
 from weightshare.content.recall import Recalled, recall, written
@@ -258,12 +258,15 @@ class Landing:
         span = self._spans[position]
         return bytes(self._layers[position]) if span.count > 1 else b""
 
-    def promote(self, destination: Path, names: Mapping[int, TreeFile] | None = None) -> dict[str, Receipt]:
+    def promote(
+        self, destination: Path, names: Mapping[int, TreeFile] | None = None, give: GiveName = rename
+    ) -> dict[str, Receipt]:
         """Give every whole file its final name under `destination`; only once `settled`.
 
         Args:
             destination: the release's folder.
             names: by position, the file as which one lands that was brought in the place of an equal one.
+            give: how a file gets its name.
 
         Raises:
             DiskError: the disk refused; files already in place are proven, the others are still staged.
@@ -275,7 +278,7 @@ class Landing:
         names = names or {}
         whole = [span for span in self._spans.values() if self._parts.whole(span)]
         files = [(names.get(span.position, span.file), self._path(span)) for span in whole]
-        return put_in_place(files, destination)
+        return put_in_place(files, destination, give)
 
     # ---- inside
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from weightshare.content.receipts import Receipt
@@ -12,13 +12,28 @@ from weightshare.manifest.metainfo import TreeFile
 
 _FILE_MODE = 0o444
 
+GiveName = Callable[[TreeFile, Path, Path], None]
+"""Gives a proven file its final name: what it is in the release, where it lies, and where it must be found."""
 
-def put_in_place(files: Sequence[tuple[TreeFile, Path]], destination: Path) -> dict[str, Receipt]:
+
+def rename(_: TreeFile, source: Path, target: Path) -> None:
+    """The plain way: the file itself goes where it must be found.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    source.replace(target)
+
+
+def put_in_place(
+    files: Sequence[tuple[TreeFile, Path]], destination: Path, give: GiveName = rename
+) -> dict[str, Receipt]:
     """Rename files into a folder, and flush the folders; their bytes are proven and flushed already.
 
     Args:
         files: what each is in the release, and where it lies; an empty one is made.
         destination: the release's folder, on the same file system.
+        give: how.
 
     Returns:
         Receipts by release path.
@@ -37,7 +52,7 @@ def put_in_place(files: Sequence[tuple[TreeFile, Path]], destination: Path) -> d
                 source.parent.mkdir(parents=True, exist_ok=True)
                 source.touch()
             source.chmod(_FILE_MODE)
-            source.replace(target)
+            give(file, source, target)
             receipts[file.path] = Receipt.of(target, file.pieces_root)
         except OSError as error:
             raise refused(target, error) from error

@@ -14,8 +14,10 @@
         record.json           what this module reads and writes
         weightshare.json      the signed manifest, as it came
         release.torrent       with piece layers, once the release is whole
+        adopted.torrent       instead of it, where the manifest adopts a v1 torrent
         receipts.json         which file was proven when
         layers                piece hashes, until they are in release.torrent
+        hub-cache             of one that `fetch` put into a Hub cache: what is ours there
         resume, running       state of a fetch under way
 
 A release that lies in two places has two records. Records are claims about the disk, not proof: bytes count only with a
@@ -39,6 +41,7 @@ from typing import Literal
 from platformdirs import user_cache_path, user_data_path
 
 from weightshare.content.locks import exclusive
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import AmbiguousReleaseError, DiskError, ReleaseNotFoundError, StoreError
 from weightshare.files import write_atomically
 from weightshare.manifest.model import MANIFEST_NAME
@@ -141,7 +144,7 @@ class Record:
     """A release at a place.
 
     Attributes:
-        info_hash_v2: hex; with `path` it makes the record's id.
+        info_hash_v2: hex; empty for an adopted v1 torrent.
         info_hash_v1: hex, None for v2-only.
         release: `ORG/MODEL@VERSION`.
         publisher: fingerprint of the signer.
@@ -169,15 +172,29 @@ class Record:
     web_seeds: tuple[str, ...] = ()
 
     @property
+    def info_hash(self) -> str:
+        """What names the release, in hex; with `path` it makes the record's id."""
+        return self.info_hash_v2 or self.info_hash_v1 or ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether its torrent is a v1 one that its manifest lies beside, and not in."""
+        return not self.info_hash_v2
+
+    @property
     def id(self) -> str:
         """Names the record's folder."""
         place = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
-        return f"{self.info_hash_v2[:40]}-{place}"
+        return f"{self.info_hash[:40]}-{place}"
 
     @property
     def staging(self) -> Path:
-        """Where its files lie until they are proven: on the same file system."""
-        return self.path / STAGING / self.info_hash_v2[:16]
+        """Where its files lie until they are proven: on the same file system.
+
+        Not in a snapshot of a Hub cache, whose readers list it: beside the snapshots, in the repository's folder.
+        """
+        blobs = hub_blobs(self.path)
+        return (blobs.parent if blobs else self.path) / STAGING / self.info_hash[:16]
 
     def finished(self) -> Record:
         """The same, complete."""
@@ -203,9 +220,9 @@ class Store:
         found = list(self._read_all())
         return sorted(found, key=lambda record: (record.created, record.id))
 
-    def of_hash(self, info_hash_v2: str) -> list[Record]:
-        """All records of a release, by info-hash."""
-        return [record for record in self.records() if record.info_hash_v2 == info_hash_v2]
+    def of_hash(self, info_hash: str) -> list[Record]:
+        """All records of a release, by the info-hash that names it."""
+        return [record for record in self.records() if record.info_hash == info_hash]
 
     def at(self, path: Path) -> list[Record]:
         """All records of releases that lie in a folder."""
@@ -242,6 +259,15 @@ class Store:
     def folder(self, record: Record) -> Path:
         """The record's own folder."""
         return self.home.releases / record.id
+
+    def cached(self, record: Record) -> Path | None:
+        """The notes on a release that `fetch` put into a Hub cache; None for any other."""
+        notes = self.folder(record) / "hub-cache"
+        return notes if record.kind == "fetched" and notes.exists() else None
+
+    def shares(self, record: Record) -> bool:
+        """Whether a release's files may be one with those of another: all are ours, and nobody edits them there."""
+        return self.home.models in record.path.parents or self.cached(record) is not None
 
     def envelope(self, record: Record) -> bytes:
         """The signed manifest, as stored.
@@ -374,8 +400,8 @@ def _is_prefix(query: str, record: Record) -> bool:
 
 def _only(query: str, matches: list[Record]) -> Record:
     """The newest of several records of one release; several releases are an error."""
-    if len({record.info_hash_v2 for record in matches}) > 1:
-        names = sorted(f"{record.release} ({record.info_hash_v2[:12]})" for record in matches)
+    if len({record.info_hash for record in matches}) > 1:
+        names = sorted(f"{record.release} ({record.info_hash[:12]})" for record in matches)
         raise AmbiguousReleaseError(
             f"{query!r} could be any of: {', '.join(names)}.",
             hint="Name the version, or the first characters of the info-hash.",

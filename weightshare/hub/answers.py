@@ -116,16 +116,15 @@ def redirect(url: str, headers: HTTPMessage, seen: list[str], limit: int = 10) -
     Raises:
         SourceError: in a circle, too often, to something that is no URL of http, or from https to http.
     """
-    # A `Location` is often not quite a URL (RFC 9110, 10.2.2): what cannot stand in a request is quoted.
-    target = quote(urljoin(url, headers.get("Location") or ""), safe="%/:=&?~#+!$,;'@()*[]|").partition("#")[
-        0
-    ]
+    said = headers.get("Location") or ""
     try:
+        # A `Location` is often not quite a URL (RFC 9110, 10.2.2): what cannot stand in a request is quoted.
+        target = quote(urljoin(url, said), safe="%/:=&?~#+!$,;'@()*[]|").partition("#")[0]
         parts = urlsplit(target)
         secure = parts.scheme == "https" or (parts.scheme == "http" and urlsplit(url).scheme == "http")
         proper = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        secure = proper = False
+        target, secure, proper = said, False, False
     if target in seen or len(seen) > limit:
         raise failed(url, "it redirects in a circle", fatal=True)
     if not proper or not secure:
@@ -134,7 +133,7 @@ def redirect(url: str, headers: HTTPMessage, seen: list[str], limit: int = 10) -
 
 
 def refused(
-    status: int, headers: HTTPMessage, url: str, *, known: bool, signed: bool
+    status: int, headers: HTTPMessage, url: str, *, known: bool, signed: bool, hub: bool
 ) -> AgainError | SourceError:
     """What an answer that is neither bytes nor a redirect means.
 
@@ -144,6 +143,7 @@ def refused(
         url: what was asked.
         known: whether the URL was found out earlier, so that it may have expired since.
         signed: whether it is another host's, at which a redirect ended.
+        hub: whether the source is the Hub, and no mirror.
     """
     if status in _AGAIN:
         held = status in (429, 503)
@@ -157,27 +157,23 @@ def refused(
         reason = "the repository or its revision is not there" if missing else "it does not have this file"
         return failed(url, reason, status=status, fatal=True, lacks=not missing)
     if status in (401, 403, 407):
-        return no_access(status, headers, url)
+        return no_access(status, headers, url, hub=hub)
     return failed(url, _said(status, headers), status=status, fatal=True)
 
 
-def no_access(status: int, headers: HTTPMessage, url: str) -> SourceAccessError:
-    """The error where we are not let in."""
-    host = urlsplit(url).hostname
-    if headers.get("X-Error-Code") == "GatedRepo":
+def no_access(status: int, headers: HTTPMessage, url: str, *, hub: bool) -> SourceAccessError:
+    """The error where we are not let in; what a mirror other than the Hub wants of us is not known."""
+    reason, hint = f"the answer was {status}", "Fetch from peers alone, or from another source."
+    if hub and headers.get("X-Error-Code") == "GatedRepo":
         reason = "the model is gated"
         hint = "Accept its terms on its page there, then put a token of the same account into HF_TOKEN."
-    elif status == 401:
+    elif hub and status == 401:
         reason = "it wants a token, or there is no such repository"
-        hint = (
-            "Private or gated: put a token into HF_TOKEN, or run `hf auth login`. Or fetch from peers alone."
-        )
-    else:
-        reason = f"the answer was {status}"
-        hint = "Look whether the token in HF_TOKEN may read this repository. Or fetch from peers alone."
-    return SourceAccessError(
-        f"{host} does not let us in: {reason}.", hint=hint, url=shown(url), status=status, fatal=True
-    )
+        hint = "Private or gated: put a token into HF_TOKEN, or run `hf auth login`. Or fetch from peers."
+    elif hub:
+        hint = "Look whether the token in HF_TOKEN may read this repository. Or fetch from peers."
+    message = f"{urlsplit(url).hostname} does not let us in: {reason}."
+    return SourceAccessError(message, hint=hint, url=shown(url), status=status, fatal=True)
 
 
 def failed(

@@ -1,11 +1,11 @@
-"""Asking the Hub, with huggingface_hub: what a revision is, which files it has, and for the files themselves."""
+"""Asking the Hub, with huggingface_hub: what a revision is, and which files it has."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from weightshare.errors import DiskError, DownloadError, HubUnreachableError
@@ -14,6 +14,7 @@ from weightshare.hub.listing import HubFile, Listing
 from weightshare.hub.settings import HubSettings
 from weightshare.version import __version__
 
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 _UNCHECKED = "HF_HUB_OFFLINE=1 publishes what is in the cache without asking the Hub."
 
 
@@ -37,7 +38,7 @@ def revision_of(settings: HubSettings, name: HubName) -> Revision:
         HubUnreachableError: no answer.
         DownloadError: there is no such repository or revision, or it is not for us.
     """
-    with _translated(settings, name):
+    with translated(settings, name):
         info = _api(settings).model_info(name.repo, revision=name.revision)
         if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
             raise HubUnreachableError(f"{settings.endpoint} says no commit of {name}.", url=settings.endpoint)
@@ -50,7 +51,7 @@ def listing_of(settings: HubSettings, repo: str, commit: str) -> Listing:
     Raises:
         HubUnreachableError, DownloadError: as for `revision_of`.
     """
-    with _translated(settings, HubName(repo, commit)):
+    with translated(settings, HubName(repo, commit)):
         entries = _api(settings).list_repo_tree(repo, recursive=True, revision=commit)
         return {
             entry.path: HubFile(
@@ -59,49 +60,6 @@ def listing_of(settings: HubSettings, repo: str, commit: str) -> Listing:
             for entry in entries
             if hasattr(entry, "blob_id")  # the others are folders
         }
-
-
-def download(settings: HubSettings, name: HubName, *, bars: bool) -> Path:
-    """Have huggingface_hub bring what the cache lacks of a revision, as `hf download` does.
-
-    Args:
-        settings: where from and where to.
-        name: the repository and its revision; a branch or tag is written down in the cache's `refs`.
-        bars: whether it may draw its progress on stderr.
-
-    Returns:
-        The folder of the snapshot.
-
-    Raises:
-        HubUnreachableError, DownloadError: as for `revision_of`; what arrived stays in the cache.
-        DiskError: the cache cannot be written.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    silenced = not bars and not are_progress_bars_disabled()
-    if silenced:
-        disable_progress_bars()
-    try:
-        with _translated(settings, name):
-            return Path(
-                snapshot_download(
-                    name.repo,
-                    revision=name.revision,
-                    cache_dir=settings.cache,
-                    endpoint=settings.endpoint,
-                    token=settings.token or False,
-                    library_name="weightshare",
-                    library_version=__version__,
-                )
-            )
-    finally:
-        if silenced:
-            enable_progress_bars()
 
 
 def _api(settings: HubSettings) -> Any:
@@ -116,8 +74,12 @@ def _api(settings: HubSettings) -> Any:
 
 
 @contextmanager
-def _translated(settings: HubSettings, name: HubName) -> Iterator[None]:
-    """Turn what huggingface_hub raises into what says what to do next."""
+def translated(settings: HubSettings, name: HubName) -> Iterator[None]:
+    """Turn what huggingface_hub raises into what says what to do next.
+
+    Raises:
+        HubUnreachableError, DownloadError, DiskError: instead.
+    """
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -160,11 +122,13 @@ def _translated(settings: HubSettings, name: HubName) -> Iterator[None]:
         # What huggingface_hub says when it finds neither the Hub nor the files; the reason is its cause.
         raise _unreachable(settings, name, error.__cause__ or error) from error
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno in _DISK:
+            place = error.filename or settings.cache
             raise DiskError(
-                f"{error.filename} could not be written: {error.strerror}.",
-                hint="The Hub's cache must be writable to complete the snapshot.",
-                path=str(error.filename),
+                f"{place} could not be written: {error.strerror}.",
+                hint="To complete a snapshot the Hub's cache must be writable, and have room. "
+                "--partial publishes what is in it.",
+                path=str(place),
             ) from error
         raise _unreachable(settings, name, error) from error
     except Exception as error:

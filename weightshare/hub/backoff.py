@@ -32,8 +32,8 @@ class Patience:
         connect: for a connection, a name's look-up not included.
         stall: for the next `least` bytes, from the request on; then the connection is given up.
         least: bytes in that time, which tells a slow source from one that trickles on purpose.
-        attempts: failures in a row after which the source is given up for now. `least` bytes, or a quarter of those that
-            are missing, end the row.
+        attempts: failures in a row after which the source is given up for now. `least` bytes, or a quarter of those
+            that are missing, end the row.
         progress: for as many bytes, all attempts and waits together.
         wait: the longest single wait before asking again; a source that demands more is given up until then.
         first: the wait after the first failure; it doubles with each.
@@ -105,7 +105,7 @@ class Pace:
         if asked is not None:
             return asked + self._random.uniform(0, min(1.0, 0.1 * asked))
         patience = self._patience
-        grown = min(patience.wait, patience.first * 2.0 ** (attempt - 1))
+        grown = min(patience.wait, patience.first * 2.0 ** min(attempt - 1, 30))
         return grown * self._random.uniform(0.5, 1.0)
 
     def hold(self, seconds: float) -> float:

@@ -32,6 +32,10 @@ Proxies = Callable[[str], str | None]
 class Reach(Protocol):
     """What may be connected to on the way of one request and its redirects."""
 
+    @property
+    def proxied(self) -> bool:
+        """Whether a proxy of the user's may be asked to connect."""
+
     def refuses(self, host: str) -> str:
         """Why a host must not even be looked up; empty if it may be."""
 
@@ -261,7 +265,7 @@ class Connections:
             if origin.scheme == "https" and self._tls is None:
                 self._tls = ssl.create_default_context()
         tls = self._tls if origin.scheme == "https" else None
-        return Connection(origin, reach, self._proxies(url), tls, self._patience)
+        return Connection(origin, reach, self._proxies(url) if reach.proxied else None, tls, self._patience)
 
     def give(self, connection: Connection, *, redirected: bool) -> None:
         """Keep it for the next."""

@@ -13,15 +13,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from types import TracebackType
 from typing import Self
 
 from weightshare.errors import SourceError, SourceStoppedError
-from weightshare.hub import answers
-from weightshare.hub.answers import AgainError, Span
+from weightshare.hub import answers, bodies
+from weightshare.hub.answers import AgainError
 from weightshare.hub.backoff import Pace, Patience, Waiting
+from weightshare.hub.bodies import CHUNK, Reading, TakerError
 from weightshare.hub.connections import (
     Connection,
     Connections,
@@ -36,45 +36,15 @@ from weightshare.hub.connections import (
 from weightshare.hub.signed_urls import Place, Places, kept_until
 from weightshare.version import __version__
 
-CHUNK = 1 << 20
-"""Bytes handed on at a time, at most."""
-_SLOW_CHUNK = 64 << 10  # the same while speed is limited, so that it is even
-
-
-@dataclass(slots=True)
-class _Reading:
-    """One call of `read`: what is asked, and how far it came."""
-
-    path: str
-    begin: int
-    end: int
-    take: Callable[[memoryview], None]
-    stop: threading.Event
-    pulse: Pulse
-    done_at: float = field(default_factory=time.monotonic)
-    failures: int = 0
-
-    def check(self) -> None:
-        if self.stop.is_set():
-            raise Stopped
-
-    def hand_on(self, view: memoryview) -> None:
-        self.begin += len(view)
-        try:
-            self.take(view)
-        except Exception as error:
-            raise _TakerError from error
-
-
-class _TakerError(Exception):
-    """Whoever takes the bytes failed, which says nothing about the source; the cause is theirs."""
+HUB = "hub"
+"""The name of the source that is the Hub."""
 
 
 class RangeSource:
     """Files of one release at one web source; thread-safe.
 
     Args:
-        name: `hub`, or the mirror's host; for messages, receipts and sums.
+        name: HUB, or the mirror's host; for messages, receipts and sums.
         locate: the URL of a file by its path in the release.
         reach: makes what a request and its redirects may connect to; a new one for each.
         token: sent as `Authorization: Bearer` to the origin of the located URL, and to nobody else.
@@ -106,7 +76,6 @@ class RangeSource:
         self._connections = Connections(self._patience, proxies)
         self._places = Places()
         self._pace = Pace(self._patience)
-        self._buffers = threading.local()
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +112,7 @@ class RangeSource:
                 may have been handed on before.
             SourceStoppedError: `stop` was set.
         """
-        reading = _Reading(path, offset, offset + length, take, stop, Pulse(self._patience, stop))
+        reading = Reading(path, offset, offset + length, take, stop, Pulse(self._patience, stop))
         url = self._locate(path)
         try:
             while reading.begin < reading.end:
@@ -156,7 +125,7 @@ class RangeSource:
                         raise AgainError(f"it sends {reading.begin - before} bytes at a time", fatal=True)
                 except AgainError as again:
                     self._failed(url, reading, before, again)
-        except _TakerError as error:
+        except TakerError as error:
             raise error.__cause__ or error from None
         except Stopped:
             raise SourceStoppedError(
@@ -165,14 +134,14 @@ class RangeSource:
 
     # ---- waiting and giving up
 
-    def _await_turn(self, url: str, reading: _Reading) -> None:
+    def _await_turn(self, url: str, reading: Reading) -> None:
         left, _ = self._pace.held
         if left > self._patience.wait:
             raise answers.failed(url, f"it asks to wait {left:.0f} s", retry_in=left)
         self._pace.await_turn(reading.stop)
         reading.check()
 
-    def _failed(self, url: str, reading: _Reading, before: int, again: AgainError) -> None:
+    def _failed(self, url: str, reading: Reading, before: int, again: AgainError) -> None:
         """Wait until it is to be asked again; raises if it is not."""
         patience, now = self._patience, time.monotonic()
         if reading.begin - before >= min(patience.least, (reading.end - before + 3) // 4):
@@ -205,7 +174,7 @@ class RangeSource:
 
     # ---- one attempt
 
-    def _attempt(self, url: str, reading: _Reading) -> None:
+    def _attempt(self, url: str, reading: Reading) -> None:
         """Ask once for what is missing, and take what comes of it; raises AgainError, SourceError or Stopped."""
         place = self._places.take(reading.path, reading.stop)
         if place is not None:
@@ -224,7 +193,7 @@ class RangeSource:
             return
         found: Place | None = None
         try:
-            reading.check()
+            self._await_turn(url, reading)  # whoever looked for it before us may have been told to wait
             connection, response, found = self._follow(url, reading)
         finally:
             self._places.found(reading.path, found)
@@ -235,7 +204,7 @@ class RangeSource:
                 self._places.drop(reading.path, found)
             raise
 
-    def _follow(self, url: str, reading: _Reading) -> tuple[Connection, HTTPResponse, Place]:
+    def _follow(self, url: str, reading: Reading) -> tuple[Connection, HTTPResponse, Place]:
         """Ask the located URL and follow its redirects to where the bytes are."""
         seen = [url]
         reach = self._reach()
@@ -258,10 +227,12 @@ class RangeSource:
     ) -> AgainError | SourceError:
         known = known and url != located
         signed = Origin.of(url) != Origin.of(located)
-        return answers.refused(response.status, response.headers, url, known=known, signed=signed)
+        return answers.refused(
+            response.status, response.headers, url, known=known, signed=signed, hub=self.name == HUB
+        )
 
     def _open(
-        self, url: str, reach: Reach, reading: _Reading, *, redirected: bool
+        self, url: str, reach: Reach, reading: Reading, *, redirected: bool
     ) -> tuple[Connection, HTTPResponse]:
         """Send a request and read the headers of its answer."""
         fresh = False
@@ -292,7 +263,7 @@ class RangeSource:
                 connection.close()
                 raise
 
-    def _headers(self, origin: Origin, reading: _Reading) -> dict[str, str]:
+    def _headers(self, origin: Origin, reading: Reading) -> dict[str, str]:
         headers = {
             "User-Agent": f"weightshare/{__version__}",
             "Accept": "*/*",
@@ -318,65 +289,24 @@ class RangeSource:
     # ---- the bytes
 
     def _receive(
-        self, connection: Connection, response: HTTPResponse, url: str, reading: _Reading, *, redirected: bool
+        self, connection: Connection, response: HTTPResponse, url: str, reading: Reading, *, redirected: bool
     ) -> None:
         """Hand on the body of an answer, as far as it was asked for."""
         try:
             span = answers.span(response.status, response.headers, reading.begin, reading.end, url)
-            self._copy(response, span, reading)
+            bodies.copy(response, span, reading, self._throttle)
         except (OSError, HTTPException, ValueError) as error:
             connection.close()
             raise AgainError(_words(error)) from error
         except BaseException:
             connection.close()
             raise
-        response.close()
+        finally:
+            response.close()
         if span.whole and not response.will_close:
             self._connections.give(connection, redirected=redirected)
         else:
             connection.close()
-
-    def _copy(self, response: HTTPResponse, span: Span, reading: _Reading) -> None:
-        # With a length the body stands in the stream as it is, and is read straight into the buffer.
-        into = response.readinto if response.chunked or response.length is None else response.fp.readinto1
-        buffer = self._buffer()
-        skip, left = span.skip, span.take
-        while skip:
-            skip -= self._fill(into, buffer[: min(skip, len(buffer))], reading, lambda view: None)
-        while left:
-            left -= self._fill(into, buffer[: min(left, len(buffer))], reading, reading.hand_on)
-
-    def _fill(
-        self,
-        into: Callable[[memoryview], int],
-        view: memoryview,
-        reading: _Reading,
-        take: Callable[[memoryview], None],
-    ) -> int:
-        """Fill a view and hand it on; if the connection breaks, hand on what came."""
-        filled = 0
-        try:
-            while filled < len(view):
-                count = into(view[filled:])
-                if not count:
-                    raise HTTPException("the connection ended half-way")
-                filled += count
-        finally:
-            if filled and not reading.stop.is_set():
-                began = time.monotonic()
-                take(view[:filled])
-                if self._throttle is not None:
-                    reading.stop.wait(self._throttle(filled))
-                reading.pulse.pause(time.monotonic() - began)
-        return filled
-
-    def _buffer(self) -> memoryview:
-        """This thread's own buffer."""
-        size = CHUNK if self._throttle is None else _SLOW_CHUNK
-        held: memoryview | None = getattr(self._buffers, "view", None)
-        if held is None:
-            held = self._buffers.view = memoryview(bytearray(size))
-        return held
 
 
 def _words(error: Exception) -> str:

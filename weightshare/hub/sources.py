@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 from weightshare.errors import SourceError
 from weightshare.hub.backoff import Patience, Waiting
 from weightshare.hub.connections import Proxies, Reach, environment_proxy
-from weightshare.hub.ranges import RangeSource
+from weightshare.hub.ranges import HUB, RangeSource
 from weightshare.hub.settings import HubSettings
 
 
@@ -46,7 +46,7 @@ def hub_source(
             fatal=True,
         )
     return RangeSource(
-        "hub",
+        HUB,
         lambda path: settings.resolve_url(repo, revision, path),
         reach=reach,
         token=settings.token,

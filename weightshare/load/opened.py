@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightshare.content.walk import hub_blobs
 from weightshare.errors import CorruptError, DiskError
 from weightshare.manifest.model import FileEntry
 
@@ -63,8 +64,8 @@ def open_file(
 ) -> OpenFile:
     """Open a release's file for reading.
 
-    A symbolic link is followed only if `locations` records, for this path, where the file really lies; the
-    recorded place itself must then be no link.
+    A symbolic link is followed only if `locations` records, for this path, where the file really lies, or if it leads
+    from a snapshot of a Hub cache into that cache's blobs; the place itself must then be no link.
 
     Args:
         entry: what was signed about it.
@@ -77,7 +78,7 @@ def open_file(
             `found`.
         DiskError: the system would not open it.
     """
-    location = locations.get(entry.path, folder / entry.path)
+    location = locations.get(entry.path) or _through_snapshot(folder, folder / entry.path)
     try:
         if not hasattr(os, "O_NOFOLLOW") and location.is_symlink():
             raise OSError(errno.ELOOP, "is a symbolic link")
@@ -114,6 +115,15 @@ def open_file(
         os.close(fd)
         raise
     return OpenFile(entry, location, fd, _stamp(facts))
+
+
+def _through_snapshot(folder: Path, location: Path) -> Path:
+    """The blob that a file of a Hub cache's snapshot is a link to; any other place as it is."""
+    blobs = hub_blobs(folder)
+    if blobs is None or not location.is_symlink():
+        return location
+    target = location.parent / os.readlink(location)  # noqa: PTH115
+    return target if Path(os.path.normpath(target)).parent == blobs else location
 
 
 def _stamp(facts: os.stat_result) -> tuple[int, int, int, int, int]:

@@ -103,7 +103,7 @@ class Feeder:
         return bool(self._claimed or self._fed)
 
     @property
-    def claimed(self) -> Collection[int]:
+    def claimed(self) -> set[int]:
         """The pieces that servers are asked for, or the engine is proving: peers need not be asked."""
         return self._claimed | self._fed.keys()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import libtorrent as lt
 
 
@@ -10,8 +13,11 @@ def refused_by_default(raw: bytes) -> str:
 
     They bound the file's size, the number of pieces, and depth and tokens of its encoding.
     """
-    try:
-        params = lt.load_torrent_buffer(raw)
-    except (RuntimeError, ValueError) as error:
-        return str(error).rstrip(".") or "it does not say why"
+    with tempfile.TemporaryDirectory(prefix="weightshare-") as folder:
+        path = Path(folder) / "release.torrent"
+        path.write_bytes(raw)
+        try:
+            params = lt.load_torrent_file(str(path))
+        except (RuntimeError, ValueError) as error:
+            return str(error).rstrip(".") or "it does not say why"
     return "" if params.ti is not None and params.ti.is_valid() else "no valid info dictionary"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weightshare.swarm.alerts import Event, OutsideAddress, PortMapped, PortRefused
+from weightshare.swarm.networks import is_inside
 
 _REASON = 120
 
@@ -27,9 +30,15 @@ class Reach:
 
 
 class Reaching:
-    """Gathers it from what happens in a session."""
+    """Gathers it from what happens in a session.
 
-    def __init__(self) -> None:
+    Args:
+        own: this machine's addresses; whoever comes from one of them is no proof.
+    """
+
+    def __init__(self, own: Iterable[str] = ()) -> None:
+        self._own = set(own)
+        self._came: set[str] = set()
         self._mapped: dict[str, None] = {}
         self._refused: dict[str, str] = {}
         self._addresses: dict[str, None] = {}
@@ -43,7 +52,26 @@ class Reaching:
         elif isinstance(event, OutsideAddress):
             self._addresses[event.address] = None
 
-    def so_far(self, *, reached: bool) -> Reach:
+    def meet(self, hosts: Iterable[str]) -> None:
+        """Take note of the addresses of peers that dialled us."""
+        self._came.update(host for host in hosts if host not in self._own and not is_inside(host))
+
+    def so_far(self) -> Reach:
         """What is known now."""
         refused = (f"{by}: {reason}" for by, reason in self._refused.items())
+        # Who comes by our own outside address went round by the router, from in here.
+        reached = bool(self._came - set(self._addresses))
         return Reach(tuple(self._mapped), tuple(refused), tuple(self._addresses), reached)
+
+
+def own_addresses() -> tuple[str, ...]:
+    """This machine's own addresses, as far as it can tell without asking anybody."""
+    found = {"127.0.0.1", "::1"}
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as one:
+                one.connect((far, 9))  # a datagram socket sends nothing until it is told to
+                found.add(str(one.getsockname()[0]))
+        except OSError:
+            continue
+    return tuple(sorted(found))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.swarm.alerts import FileFailed, TorrentFailed
-from weightshare.swarm.reach import Reach, Reaching
+from weightshare.swarm.networks import Network
+from weightshare.swarm.reach import Reach, Reaching, own_addresses
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent
 from weightshare.swarm.tracker_troubles import TrackerTroubles
@@ -105,7 +106,7 @@ def serve(
             dropped(name, why)
 
     ready()
-    trackers, reaching = TrackerTroubles(), Reaching()
+    trackers, reaching = TrackerTroubles(), Reaching(own_addresses())
     due = watch = 0.0
     began = time.monotonic()
     # Transmission takes one handshake from an address at a time, and is rid of one for a torrent that it does not have
@@ -129,8 +130,10 @@ def serve(
                 torrent.dial(now)
         if now >= due:
             due = now + _REPORT_EVERY
-            report(_look(torrents, gone, trackers, reaching.so_far(reached=session.reached)))
-    return _look(torrents, gone, trackers, reaching.so_far(reached=session.reached))
+            for torrent in torrents.values() if session.network is Network.PUBLIC else ():
+                reaching.meet(torrent.came())
+            report(_look(torrents, gone, trackers, reaching.so_far()))
+    return _look(torrents, gone, trackers, reaching.so_far())
 
 
 def _look(torrents: Mapping[str, Torrent], gone: int, trackers: TrackerTroubles, reach: Reach) -> Serving:

@@ -81,7 +81,6 @@ class Session:
         self._torrents: dict[str, Torrent] = {}
         self._pace = self._new_pace(serving)
         self._began = self._looked = self._gathered = time.monotonic()
-        self.reached = False  # by somebody from outside this network
         self._shared = False  # our address, with somebody else on this machine, for all we know
         self._early = await_listening(self._session, port)
 
@@ -142,7 +141,11 @@ class Session:
         self._seal = None
         for torrent in self._torrents.values():
             torrent.unseal(trackers, web_seeds)
-        self.attend(repeated(lambda: [torrent.announce() for torrent in self._torrents.values()]))
+        self.attend(repeated(self._announce))
+
+    def _announce(self) -> None:
+        for torrent in self._torrents.values():
+            torrent.announce()
 
     def given(self) -> dict[str, Given]:
         """File bytes given by this session, by release; torrents that were removed are counted in."""
@@ -386,7 +389,6 @@ class Session:
 
     def _follow(self, counters: Mapping[str, int]) -> None:
         """Let those who connect next queue as many requests as the path takes."""
-        self.reached = self.reached or bool(counters["net.has_incoming_connections"])
         if self._pace is None:
             return
         look = Look(

@@ -100,14 +100,16 @@ def survey(
             due = now + _ASK_EVERY
             for raw in hashes if asked else ():
                 engine.dht_get_peers(lt.sha1_hash(raw))
-            if answered:
-                torrent._handle.scrape_tracker()
+            for number, url in enumerate(magnet.trackers):
+                if url in answered:
+                    torrent._handle.scrape_tracker(number)
         for event in session.events(_TICK):
             if isinstance(event, DhtAnswered):
                 named.update(dict.fromkeys(event.peers))
             elif isinstance(event, OutsideAddress):
                 addresses[event.address] = None
             elif isinstance(event, TrackerReplied):
+                due = due if event.url in answered else 0.0
                 answered.setdefault(event.url, -1)
             elif isinstance(event, TrackerFailed):
                 failed[event.url] = event.words
@@ -120,10 +122,16 @@ def survey(
     return look()
 
 
-def alone_on_the_lan(session: Session) -> None:
-    """Have a session on the public network not search the LAN: who is found there proves nothing of the rest."""
+def as_a_stranger(session: Session) -> None:
+    """Have a session behave as one that is not on the machine of those that it looks for, though it is.
+
+    On the public network it does not search the LAN: who is found there proves nothing of the rest. It takes several
+    peers at one address, since the seeder has its own, and the engine would keep but one of the two.
+    """
+    settings = {"allow_multiple_connections_per_ip": True}
     if session.network is Network.PUBLIC:
-        session._session.apply_settings(cast("Any", {"enable_lsd": False}))
+        settings["enable_lsd"] = False
+    session._session.apply_settings(cast("Any", settings))
 
 
 def distinct(peers: Collection[Peer], own: Collection[str], port: int | None) -> set[str]:

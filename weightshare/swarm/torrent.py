@@ -282,6 +282,11 @@ class Torrent:
             (str(peer.ip[0]), int(peer.ip[1])) for peer in self._handle.get_peer_info() if peer.flags & ours
         ]
 
+    def came(self) -> set[str]:
+        """The addresses of the connected peers that dialled us."""
+        ours = lt.peer_info.local_connection | _HALF_OPEN
+        return {str(peer.ip[0]) for peer in self._handle.get_peer_info() if not peer.flags & ours}
+
     def connected_of(self, peers: Iterable[Peer]) -> list[Peer]:
         """Those of these peers, given by the addresses they listen on, who are connected, and all that we dialled."""
         hosts = {str(peer.ip[0]) for peer in self._handle.get_peer_info()}

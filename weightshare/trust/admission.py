@@ -63,7 +63,7 @@ def check_info(raw_info: bytes, expected_v2: bytes) -> Info:
     if manifest is None:
         raise UnsignedError(
             f"The torrent holds no {MANIFEST_NAME}, so nobody vouches for its files.",
-            hint="It was not published with weightshare.",
+            hint="It was not published with weightshare. --unsigned takes it all the same, and proves nothing.",
         )
     if not 0 < manifest.size <= MAX_ENVELOPE:
         raise MetainfoError(

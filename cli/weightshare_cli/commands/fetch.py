@@ -13,17 +13,29 @@ from weightshare.errors import UsageError
 from weightshare.progress import Observer
 from weightshare.units import format_rate, format_size
 from weightshare_cli import answering as answers
-from weightshare_cli import options, output, progress, serving, sourcing
+from weightshare_cli import (
+    landing_places,
+    looking,
+    options,
+    output,
+    previewing,
+    progress,
+    serving,
+    sourcing,
+)
+from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
 from weightshare_cli.home import home_of
+from weightshare_cli.landing_places import LandingPlace
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
 from weightshare_cli.streaming import open_link
+from weightshare_cli.unsigned import Old
 
 if TYPE_CHECKING:
-    from weightshare.api.results import Fetched, Preview, PreviewedFile, SeedStatus, StrangerInfo
+    from weightshare.api.results import Fetched, SeedStatus, StrangerInfo
     from weightshare.api.running import OpenRunner
     from weightshare.trust.gate import VerifiedManifest
 
@@ -38,6 +50,10 @@ if TYPE_CHECKING:
             "weightshare fetch 'magnet:?xt=urn:btmh:1220…'",
         ),
         ("into a folder of your choice", "weightshare fetch 'magnet:?xt=…' ./m7b"),
+        (
+            "where from_pretrained, vLLM and llama.cpp look for models of the Hub",
+            "weightshare fetch 'magnet:?xt=…' --hf-cache",
+        ),
         ("the link from a file or a pipe", "weightshare fetch - < link.txt"),
         (
             "only some files, at 12 MiB a second",
@@ -63,6 +79,10 @@ if TYPE_CHECKING:
         (
             "and answer, loading what has landed while the rest comes",
             "weightshare fetch 'magnet:?xt=…' --run --prompt 'Hello'",
+        ),
+        (
+            "an old torrent, proven by a manifest that somebody signed for it",
+            "weightshare fetch 'magnet:?xt=urn:btih:…' --manifest m7b.weightshare.json",
         ),
         (
             "only if two mirrors that you know vouch for the bytes",
@@ -116,12 +136,14 @@ if TYPE_CHECKING:
 @click.option(
     "--force", cls=options.Option, is_flag=True, help="Replace different files that stand in the way."
 )
+@landing_places.options
 @click.option(
     "--dry-run",
     cls=options.Option,
     is_flag=True,
     help="Only say what would be fetched, and what is here already.",
 )
+@looking.option
 @click.option(
     "--seed-for",
     cls=options.Option,
@@ -147,6 +169,7 @@ if TYPE_CHECKING:
 )
 @click.option("--prompt", cls=options.Option, metavar="TEXT", help="What --run answers.")
 @sourcing.options
+@old_torrents.options
 @answers.options
 @options.require_mirrors
 @options.attestations
@@ -172,13 +195,16 @@ def command(
     of: int,
     allow_pickle: bool,
     force: bool,
+    landing: LandingPlace,
     dry_run: bool,
+    scan: bool,
     seed_for: float,
     order: str,
     running: bool,
     prompt: str | None,
     sources: str,
     answering: Answering,
+    old: Old,
     require_mirrors: int,
     attestations: tuple[Path, ...],
     network: str,
@@ -190,7 +216,7 @@ def command(
     max_connections: int,
     timeout: float,
 ) -> None:
-    """Fetch SOURCE into the store, or into DIR, and print the folder's path.
+    """Fetch SOURCE into the store, into DIR, or into the Hub's cache, and print the folder's path.
 
     SOURCE is a magnet link, a v2 info-hash, a .torrent (file or URL), a weightshare.json, or - to read one
     from stdin. The publisher is proven before the first weight byte is asked for, and every byte before its
@@ -204,12 +230,19 @@ def command(
     weights; stdout has the answer and not the path. The options on how to load and to answer are those of
     `weightshare run`.
 
+    An old v1 torrent (xt=urn:btih) is proven by a weightshare.json that somebody signed for it: --manifest. With
+    --unsigned any torrent is taken without a proof, apart from the releases, and never run.
+
     --require-mirrors demands countersignatures besides, by distinct keys pinned with `weightshare trust add
     --mirror`, also before the first weight byte. A mirror vouches for bytes, never for the publisher.
     """
     from weightshare.api import fetching
 
     settings = ctx.ensure_object(Settings)
+    looking.check(scan, running=running, dry_run=dry_run)
+    if old.asked:
+        old_torrents.fetch(ctx, settings, source, directory, old, _say)
+        return
     if not running:
         _only_with_run(ctx, prompt)
     elif dry_run or seed_for or include or exclude:
@@ -217,6 +250,7 @@ def command(
             "--run goes neither with --dry-run and --seed-for, nor with --include and --exclude.",
             hint="Fetch with these first; then `weightshare run` answers.",
         )
+    directory = landing.folder(directory)
     stop = threading.Event()
     given_away = 0
     limits = options.given(ctx, "max_down", "max_up", "max_connections")
@@ -244,6 +278,7 @@ def command(
                     require_mirrors=require_mirrors,
                     order=order,
                     sources=sources,
+                    hub_cache=landing.hub_cache(),
                     **limits,
                 )
 
@@ -274,13 +309,14 @@ def command(
             "attestations": attestations,
             "require_mirrors": require_mirrors,
             "order": order,
+            "hub_cache": landing.hub_cache(),
             "observe": observe,
             "sources": sources,
         }
         if dry_run:
             preview = fetching.dry_run(source, directory, **how)
             observe.stop()
-            _show_preview(preview, settings)
+            previewing.show(preview, settings)
             return
 
         def warn(warning: str) -> None:
@@ -308,6 +344,8 @@ def command(
 
         if not (settings.quiet or include or exclude or tensors):
             how["on_passed"] = passed  # whoever takes a part has something else in mind than to run it
+        if scan:
+            how["on_passed"] = looking.first(settings, observe, how.get("on_passed"))
         fetched = fetching.fetch(
             source,
             directory,
@@ -344,30 +382,6 @@ def _say(fetched: Fetched, settings: Settings, event: str = "") -> None:
         _show(fetched, settings)
 
 
-def _show_preview(preview: Preview, settings: Settings) -> None:
-    if settings.json:
-        output.say_json(preview.to_json())
-        return
-    output.warn(preview.warnings)
-    output.say(f"{preview.release} by {output.who(preview.publisher, preview.publisher_name)}")
-    output.table(
-        [(format_size(file.size), _origin(file), file.path) for file in preview.files],
-        right=(0,),
-        indent="  ",
-    )
-    output.say(f"{format_size(preview.from_peers)} of {format_size(preview.bytes)} from peers")
-    output.say(f"into {preview.path}")
-
-
-def _origin(file: PreviewedFile) -> str:
-    """Where a file would come from, and how much of it from elsewhere."""
-    parts = [f"{format_size(size)} of {release}" for release, size in file.pieces.items()]
-    if not parts:
-        return file.source
-    rest = [f"{format_size(file.from_peers)} {file.source}"] if file.from_peers else []
-    return " + ".join([*rest, *parts])
-
-
 def _show(fetched: Fetched, settings: Settings) -> None:
     output.warn(fetched.warnings)
     if not settings.quiet:
@@ -387,4 +401,5 @@ def _show(fetched: Fetched, settings: Settings) -> None:
             )
         elif not fetched.complete:
             output.note("Only the files you asked for; the release has more.")
+        landing_places.say(fetched.hub_cache)
     output.say_path(fetched.path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import format_size
-from weightshare_cli import options, output
+from weightshare_cli import options, output, unsigned
 from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
@@ -37,19 +37,22 @@ def command(settings: Settings) -> None:
 
     releases = ls(home=home_of(settings))
     if settings.json:
-        output.say_json({"releases": [release.to_json() for release in releases]})
+        listed = {"releases": [release.to_json() for release in releases]}
+        arrived = unsigned.list_unsigned(settings)
+        output.say_json(listed | ({"unsigned": arrived} if arrived else {}))
         return
     if settings.verbose:
         for release in releases:
             _describe(release)
     else:
         output.table([_row(release) for release in releases], right=(2,))
-    if not releases and not settings.quiet:
+    any_unsigned = unsigned.show_unsigned(settings)
+    if not releases and not any_unsigned and not settings.quiet:
         output.note("No releases here yet; weightshare fetch and weightshare publish bring some.")
 
 
 def _row(release: ListedRelease) -> tuple[str, ...]:
-    name = release.release, release.info_hash_v2[:HASH]
+    name = release.release, release.info_hash[:HASH]
     return *name, format_size(release.bytes), _state(release), str(release.path)
 
 
@@ -68,6 +71,7 @@ def _describe(release: ListedRelease) -> None:
             ("state", _state(release)),
             ("embargo", describe(release.embargo) if release.embargo else None),
             ("info-hash v2", release.info_hash_v2),
+            ("info-hash v1", release.info_hash_v1 if not release.info_hash_v2 else None),
             ("path", str(release.path)),
         ]
     )

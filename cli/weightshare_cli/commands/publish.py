@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from weightshare.units import MIB, format_rate, format_size
+from weightshare_cli import adopting as adoption
 from weightshare_cli import from_hub as hub_options
 from weightshare_cli import launching, options, output, progress, signing
+from weightshare_cli.adopting import Adopting
 from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
 from weightshare_cli.launching import Launching
@@ -19,6 +21,7 @@ from weightshare_cli.passphrase import known
 if TYPE_CHECKING:
     from weightshare.api.asking import Asked
     from weightshare.api.results import Published
+    from weightshare.api.results.old import Adopted
 
 
 @click.command(
@@ -49,6 +52,10 @@ if TYPE_CHECKING:
         (
             "from the Hugging Face cache, where it lies",
             "weightshare publish --hub acme/m7b --seed",
+        ),
+        (
+            "sign for an old torrent that others made of this folder",
+            "weightshare publish ./mistral-7B-v0.1 --name acme/m7b-2023 --adopt m7b.torrent",
         ),
         (
             "as a team: prepare, let the members sign, finish",
@@ -187,14 +194,15 @@ if TYPE_CHECKING:
     "--seed", "keep_seeding", cls=options.Option, is_flag=True, help="Serve it afterwards, until Ctrl-C."
 )
 @launching.options
+@adoption.options
 @options.network
 @options.port
 @options.dht_nodes
 @options.max_up
 @options.common
-@click.pass_obj
+@click.pass_context
 def command(
-    settings: Settings,
+    ctx: click.Context,
     directory: Path | None,
     from_hub: hub_options.FromHub,
     name: str | None,
@@ -219,6 +227,7 @@ def command(
     finish: Path | None,
     keep_seeding: bool,
     launching: Launching,
+    adopting: Adopting,
     network: str,
     port: int | None,
     dht_nodes: tuple[tuple[str, int], ...],
@@ -229,11 +238,15 @@ def command(
     DIR stays where it is and is served from there; so does the snapshot that --hub names. Refused are files
     that run code when loaded, links that leave the folder, names that other systems cannot store, and
     safetensors files with a bad header.
+
+    With --adopt nothing new is made: DIR holds the files of an old v1 torrent, every piece of which is checked,
+    and a manifest for that torrent is signed, to be posted beside its link. Who signs it vouches for the bytes.
     """
+    settings = ctx.ensure_object(Settings)
     if launching.opens(settings, trackers, web_seeds):
         return
     from_hub.check(directory, finish=finish, oms_key=oms_key)
-    if from_hub.hub is None:
+    if from_hub.hub is None and adopting.source is None:
         _check_call(directory, name, prepare=prepare, finish=finish)
     embargo = launching.held()
     if sshsig and (prepare or finish is not None):
@@ -257,6 +270,11 @@ def command(
         "version": version,
         "web_seeds": web_seeds,
     }
+    if adopting.source is not None:
+        adopted = adoption.adopt(ctx, settings, directory, name, adopting, asked)
+        if keep_seeding:
+            _serve(ctx, settings, adopted, network=network, port=port, dht_nodes=dht_nodes)
+        return
     home = home_of(settings)
     snapshot = from_hub.take(settings, click.get_current_context(), asked)
     origin = None
@@ -333,19 +351,32 @@ def command(
     if settings.json:
         output.say_json(made.to_json() | tried | ({"event": "published"} if keep_seeding else {}))
     if keep_seeding:
-        from weightshare_cli.serving import serve
+        _serve(ctx, settings, made, network=network, port=port, dht_nodes=dht_nodes)
 
-        serve(
-            settings,
-            (made.release,),
-            network=network,
-            port=port,
-            dht_nodes=dht_nodes,
-            limits=options.given(click.get_current_context(), "max_up"),
-            published=made.to_json(),
-        )
     if status:
         raise click.exceptions.Exit(status)
+
+
+def _serve(
+    ctx: click.Context,
+    settings: Settings,
+    made: Published | Adopted,
+    *,
+    network: str,
+    port: int | None,
+    dht_nodes: tuple[tuple[str, int], ...],
+) -> None:
+    from weightshare_cli.serving import serve
+
+    serve(
+        settings,
+        (made.release,),
+        network=network,
+        port=port,
+        dht_nodes=dht_nodes,
+        limits=options.given(ctx, "max_up"),
+        published=made.to_json(),
+    )
 
 
 def _check_call(directory: Path | None, name: str | None, *, prepare: bool, finish: Path | None) -> None:

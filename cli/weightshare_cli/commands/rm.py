@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from weightshare.units import format_size
-from weightshare_cli import options, output
+from weightshare_cli import options, output, unsigned
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 
@@ -27,6 +27,8 @@ def command(settings: Settings, release: str) -> None:
     """
     from weightshare.api.library import rm
 
+    if unsigned.remove(settings, release):
+        return
     removed = rm(release, home=home_of(settings))
     if settings.json:
         output.say_json(removed.to_json())

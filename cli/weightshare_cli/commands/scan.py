@@ -107,7 +107,10 @@ def _show(found: Scanned, settings: Settings, *, added: bool) -> None:
     if settings.quiet:
         return
     if found.dry_run:
-        output.note(f"{output.count(found.candidates, 'file')} to compare; nothing was hashed.")
+        output.note(
+            f"{output.count(found.to_hash, 'file')} to hash ({format_size(found.to_hash_bytes)}), "
+            f"{found.candidates - found.to_hash:,} known from before"
+        )
         return
     output.note(
         f"{output.count(found.hashed, 'file')} hashed ({format_size(found.hashed_bytes)}), "

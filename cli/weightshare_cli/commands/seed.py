@@ -24,6 +24,12 @@ from weightshare_cli.serving import serve
     ],
 )
 @click.argument("releases", metavar="[RELEASE|DIR]…", nargs=-1)
+@click.option(
+    "--unsigned",
+    cls=options.Option,
+    is_flag=True,
+    help="Also serve torrents that were fetched although nobody signed them.",
+)
 @options.trust
 @options.network
 @options.port
@@ -40,6 +46,7 @@ from weightshare_cli.serving import serve
 def command(
     ctx: click.Context,
     releases: tuple[str, ...],
+    unsigned: bool,
     trust: tuple[str, ...],
     network: str,
     port: int | None,
@@ -60,6 +67,7 @@ def command(
     serve(
         ctx.ensure_object(Settings),
         releases,
+        unsigned=unsigned,
         trust=trust,
         network=network,
         port=port,

@@ -11,6 +11,7 @@ import click
 from weightshare.errors import CorruptError, UsageError
 from weightshare.units import format_size
 from weightshare_cli import errors, options, output, progress
+from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
@@ -155,6 +156,8 @@ def command(
     if oms is None:
         if oms_key or oms_chain or oms_identity or oms_identity_provider:
             raise click.UsageError("The --oms-… options say how to check --oms FILE, which is missing.")
+        if old_torrents.verify(click.get_current_context(), settings, release):
+            return
         from weightshare.api.checking import verify
         from weightshare.api.repairing import Sources
 

@@ -183,6 +183,33 @@ def test_a_snapshot_of_the_hub_cache(tmp_path: Path) -> None:
 
 
 @POSIX
+def test_a_blob_in_the_store_that_repositories_share(tmp_path: Path) -> None:
+    """huggingface_hub 2 links `blobs/ETAG` on to `blobs/XX/HASH` of the whole cache; nothing else leads there."""
+    cache = tmp_path / "hub"
+    repository = cache / "models--acme--m7b"
+    snapshot = repository / "snapshots" / ("c" * 40)
+    shared = f"ab/ab{'0' * 62}"
+    write_at(cache / "blobs" / shared, shard())
+    write_at(cache / "blobs/ab/notes", "x")
+    write_at(cache / "other" / shared, "x")
+    (snapshot / "sub").mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "blobs/etag").symlink_to(f"../../blobs/{shared}")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/etag")
+    (snapshot / "sub/model.safetensors").symlink_to("../../../blobs/etag")
+    found = scan(snapshot)
+    assert {file.path for file in found.files} == {"model.safetensors", "sub/model.safetensors"}
+    assert {file.location for file in found.files} == {(cache / "blobs" / shared).resolve()}
+
+    (snapshot / "straight").symlink_to(f"../../../blobs/{shared}")
+    (repository / "blobs/notes").symlink_to("../../blobs/ab/notes")
+    (snapshot / "notes").symlink_to("../../blobs/notes")
+    (repository / "blobs/elsewhere").symlink_to(f"../../other/{shared}")
+    (snapshot / "elsewhere").symlink_to("../../blobs/elsewhere")
+    assert refusal(snapshot, LinkError, 8) == ["elsewhere", "notes", "straight"]
+
+
+@POSIX
 def test_a_folder_that_only_looks_like_a_cache(tmp_path: Path) -> None:
     write_at(tmp_path / "x/blobs/aaa")
     snapshot = tmp_path / "x/snapshots/1"

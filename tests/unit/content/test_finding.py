@@ -72,7 +72,8 @@ def test_what_is_ours_unfinished_or_no_file_is_left_out(tmp_path: Path) -> None:
             "blobs/sha256-abc-partial-12": HIT,
         },
     )
-    os.mkfifo(tmp_path / "pipe")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
     assert names(look([tmp_path], {SIZE}, leave_out=[tmp_path / "home"]), tmp_path) == []
 
 

@@ -163,3 +163,18 @@ def test_says_quote_it_where_only_the_part_before_an_ampersand_is_there(text: st
 def test_the_publisher_is_base64url_without_padding() -> None:
     link = Magnet(v2_hash=bytes(32), publisher=b"\xfb\xff" * 16)
     assert str(link).endswith("&x.wsk=-__7__v_-__7__v_-__7__v_-__7__v_-__7__v_-_8")
+
+
+def test_an_embargo_is_read_and_written() -> None:
+    for seconds in (0, 1_796_140_800):
+        link = Magnet(v2_hash=b"\1" * 32, embargo=seconds)
+        assert str(link).endswith(f"&x.wse={seconds}")
+        assert magnet.parse(str(link)) == link
+        assert not link.bare
+    assert magnet.parse("magnet:?xt=urn:btmh:1220" + "01" * 32).embargo is None
+
+
+@pytest.mark.parametrize("value", ["-1", "soon", "1e9", "9" * 12, "\u0661"])
+def test_an_embargo_that_is_no_time_is_refused(value: str) -> None:
+    with pytest.raises(MagnetError, match="wse"):
+        magnet.parse("magnet:?xt=urn:btmh:1220" + "01" * 32 + f"&x.wse={value}")

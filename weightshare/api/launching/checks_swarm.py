@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from weightshare.api.doctoring.checks import Check, fail, ok, skip, warn
@@ -10,7 +11,7 @@ from weightshare.api.launching.strangers import Met
 from weightshare.errors import NetworkError
 from weightshare.swarm.networks import Network, allowed_trackers
 from weightshare.swarm.reach import Reach
-from weightshare.units import format_duration, format_size
+from weightshare.units import format_size
 
 _LINK, _BYTES = "link", "first bytes"
 
@@ -24,9 +25,12 @@ def link_check(alone: Met, told: Met | None) -> Check:
     """
     step = alone.steps.get("gate")
     if step is not None and step["ok"]:
-        how = "the .torrent by its URL, the manifest" if step.get("by_url") else "metadata and manifest"
-        took = format_duration(float(step["seconds"]))
-        return ok(_LINK, f"a clean client got {how} by the link alone and the signature holds, after {took}")
+        by_url = "metadata by the .torrent's URL, and the manifest"
+        how = by_url if step.get("by_url") else "metadata and manifest"
+        return ok(
+            _LINK,
+            f"with the link alone a clean client got {how}, and the signature holds; {_seconds(step)}",
+        )
     why = alone.trouble or (str(step["error"]) if step is not None else "it said nothing")
     code = int(step.get("code", NetworkError.exit_code)) if step is not None else NetworkError.exit_code
     if told is not None and told.ok("gate"):
@@ -53,8 +57,7 @@ def bytes_check(met: Met, trial: tuple[str, int] | None) -> Check:
         return skip(_BYTES, "nobody came so far")
     step = met.steps.get("file")
     if step is not None and step["ok"]:
-        took = format_duration(float(step["seconds"]))
-        return ok(_BYTES, f"{trial[0]} ({format_size(trial[1])}) fetched and proven, {took} after the start")
+        return ok(_BYTES, f"{trial[0]} ({format_size(trial[1])}) fetched and proven; {_seconds(step)}")
     why = met.trouble or (str(step["error"]) if step is not None else "it said nothing")
     return fail(_BYTES, f"{trial[0]} did not come: {why}", _hint(step))
 
@@ -180,6 +183,10 @@ def mirrors_check(met: Met, wanted: int | None) -> Check:
 _MIRRORS = (
     "Let mirrors fetch all of it and seed before you post: with --embargo nobody else hears of it meanwhile."
 )
+
+
+def _seconds(step: Mapping[str, Any]) -> str:
+    return f"{float(step['seconds']):.1f} s after its start"
 
 
 def _hint(step: object) -> str:

@@ -27,8 +27,10 @@ from weightshare.manifest.magnet import Magnet
 from weightshare.progress import ignore
 from weightshare.swarm.networks import Network, allowed_trackers
 from weightshare.swarm.session import Session
-from weightshare.swarm.surveying import Survey, alone_on_the_lan, distinct, survey
+from weightshare.swarm.surveying import Survey, as_a_stranger, distinct, survey
 from weightshare.swarm.torrent import Peer
+
+_COUNTING = 2.0  # seconds for trackers to say how many have it, once they have answered
 
 
 def main() -> int:
@@ -69,7 +71,7 @@ def _fetch(order: Mapping[str, Any], home: Home, out: Path) -> None:
         sealed = sealing_of(home, target.magnet, peers)
         nodes = _peers(order["dht_nodes"])
         with Session(network=network, port=0, dht_nodes=nodes, sealed=sealed) as session:
-            alone_on_the_lan(session)
+            as_a_stranger(session)
             if include:
                 got = job.run(session, began)
             else:
@@ -100,12 +102,13 @@ def _survey(order: Mapping[str, Any], info: bytes, folder: Path) -> None:
 
     def enough(seen: Survey) -> bool:
         named = network is not Network.PUBLIC or any(number == port for _, number in seen.named)
-        settled = time.monotonic() - began >= float(order["least"])
-        settled = settled and {*seen.answered, *seen.failed} >= asked
+        took, least = time.monotonic() - began, float(order["least"])
+        counted = min(seen.answered.values(), default=0) >= 0 or took >= least + _COUNTING
+        settled = took >= least and counted and {*seen.answered, *seen.failed} >= asked
         return settled and named and len(distinct(seen.seeds, own | set(seen.addresses), port)) >= wanted
 
     with Session(network=network, port=0, dht_nodes=nodes) as session:
-        alone_on_the_lan(session)
+        as_a_stranger(session)
         folder.mkdir()
         seen = survey(
             session,

@@ -77,6 +77,15 @@ def sealing_of(home: Home, magnet: Magnet, peers: Sequence[Peer]) -> tuple[str, 
     return (here or Embargo()).allowing(hosts).allow
 
 
+def told_of_embargo(allowed: Sequence[str]) -> str:
+    """What somebody who fetches a release under embargo has to know."""
+    who = ", ".join(allowed) or "nobody, so name the publisher's address with --peer"
+    return (
+        f"This release is under embargo: only these are spoken to, and nobody is told of it: {who}. "
+        "`weightshare publish --announce RELEASE` ends that here."
+    )
+
+
 def asks_for_one(magnet: Magnet) -> bool:
     """Whether a link says that the release is under embargo at this time."""
     return magnet.embargo is not None and not Embargo((), magnet.embargo).over(time.time())

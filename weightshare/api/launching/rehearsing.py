@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from weightshare.content.store import Store
 from weightshare.errors import NetworkError, StoreLockedError, WeightshareError
 from weightshare.limits import Limits
 from weightshare.swarm.networks import Network
-from weightshare.swarm.reach import Reach
+from weightshare.swarm.reach import Reach, own_addresses
 from weightshare.swarm.torrent import Peer
 
 _START = 120.0  # seconds for a seeder to listen: changed files are hashed first
@@ -152,7 +151,7 @@ def _served(stage: Stage) -> Check:
 
 def _swarm(standing: Standing, asked: Asked, stage: Stage) -> Iterator[Check]:
     """The strangers' reports; the one who fetches and the one who looks around are sent at the same time."""
-    own = addresses()
+    own = own_addresses()
     seen: list[strangers.Met] = []
 
     def look() -> None:
@@ -192,16 +191,3 @@ def _settled(stage: Stage, network: Network) -> Reach | None:
 
 def _direct(port: int) -> tuple[Peer, ...]:
     return (("127.0.0.1", port),)
-
-
-def addresses() -> tuple[str, ...]:
-    """This machine's own addresses, as far as it can tell without asking anybody."""
-    found = {"127.0.0.1", "::1"}
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as one:
-                one.connect((far, 9))  # a datagram socket sends nothing until it is told to
-                found.add(str(one.getsockname()[0]))
-        except OSError:
-            continue
-    return tuple(sorted(found))

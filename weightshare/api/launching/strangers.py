@@ -19,8 +19,8 @@ from weightshare.units import MIB
 
 _MODULE = "weightshare.api.launching.clean_client"
 _LARGEST_TRIAL = 64 * MIB
-_STALL = {Network.PUBLIC: 45.0, Network.LAN: 12.0, Network.LOCAL: 8.0}  # seconds without progress
-_SURVEY = {Network.PUBLIC: 40.0, Network.LAN: 8.0, Network.LOCAL: 5.0}
+_STALL = {Network.PUBLIC: 45.0, Network.LAN: 12.0, Network.LOCAL: 4.0}  # seconds without progress
+_SURVEY = {Network.PUBLIC: 40.0, Network.LAN: 8.0, Network.LOCAL: 4.0}
 _LEAST = {Network.PUBLIC: 5.0, Network.LAN: 2.0, Network.LOCAL: 1.0}
 _START = 20.0  # seconds for the process itself
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weightshare.api.results.fetching import (
     Fetched,
+    InHubCache,
     Preview,
     PreviewedFile,
     RangeReady,
@@ -26,6 +27,7 @@ __all__ = [
     "FileVerdict",
     "GivenRelease",
     "HubStanding",
+    "InHubCache",
     "Inspected",
     "InspectedFile",
     "InspectedTensor",

@@ -32,6 +32,23 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class InHubCache:
+    """Where in the cache of huggingface_hub a release lies; by the publisher's word it is that repository's commit.
+
+    `main` is the commit that this branch leads to in the cache, None if that is not known there.
+    """
+
+    cache: Path
+    repo: str
+    revision: str
+    main: str | None
+
+    def to_json(self) -> dict[str, object]:
+        """As part of the result."""
+        return {"cache": str(self.cache), "repo": self.repo, "revision": self.revision, "main": self.main}
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """What `fetch` brought. `path` is the folder that holds the files; `complete` is false after `--include`.
 
@@ -51,6 +68,8 @@ class Fetched:
     warnings: tuple[str, ...] = ()
     mirrors: tuple[MirrorVouch, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
+    hub_cache: InHubCache | None = None
+    info_hash_v1: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The JSON result."""
@@ -63,9 +82,11 @@ class Fetched:
             "files": self.files,
             "seconds": round(self.seconds, 3),
             "received": self.received.to_json(),
-            "info_hash_v2": self.info_hash_v2,
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
             "complete": self.complete,
             "parts": dict(self.parts),
+            "hub_cache": self.hub_cache.to_json() if self.hub_cache else None,
             "mirrors": [mirror.to_json() for mirror in self.mirrors],
             "warnings": list(self.warnings),
         }

@@ -27,6 +27,12 @@ class ListedRelease:
     kind: str
     info_hash_v2: str
     embargo: Embargo | None = None
+    info_hash_v1: str | None = None
+
+    @property
+    def info_hash(self) -> str:
+        """What names it: the v2 info-hash, or that of an adopted v1 torrent."""
+        return self.info_hash_v2 or self.info_hash_v1 or ""
 
     def to_json(self) -> dict[str, object]:
         """One element of `releases`."""
@@ -39,7 +45,8 @@ class ListedRelease:
             "complete": self.complete,
             "seeding": self.seeding,
             "kind": self.kind,
-            "info_hash_v2": self.info_hash_v2,
+            "info_hash_v2": self.info_hash_v2 or None,
+            "info_hash_v1": self.info_hash_v1,
             "embargo": {"allow": list(self.embargo.allow), "opens": self.embargo.opens}
             if self.embargo
             else None,

@@ -113,7 +113,9 @@ class Scanned:
         candidates: files on this disk with the size of a known file.
         hashed: how many of them were hashed just now.
         hashed_bytes: their size.
-        dry_run: whether nothing was hashed; then a file counts as found by its size.
+        to_hash: how many a dry run would have hashed; these count as found by their size.
+        to_hash_bytes: their size.
+        dry_run: whether it was one.
         warnings: what could not be looked at, and releases that are not believed.
         seconds: how long it took.
     """
@@ -123,6 +125,8 @@ class Scanned:
     candidates: int
     hashed: int
     hashed_bytes: int
+    to_hash: int
+    to_hash_bytes: int
     dry_run: bool
     warnings: tuple[str, ...]
     seconds: float
@@ -134,6 +138,7 @@ class Scanned:
             "releases": [release.to_json() for release in self.releases],
             "candidates": self.candidates,
             "hashed": {"files": self.hashed, "bytes": self.hashed_bytes},
+            "to_hash": {"files": self.to_hash, "bytes": self.to_hash_bytes},
             "dry_run": self.dry_run,
             "warnings": list(self.warnings),
             "seconds": self.seconds,

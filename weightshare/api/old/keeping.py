@@ -1,0 +1,199 @@
+"""`ls`, `rm` and `verify` of torrents that nobody signed, and serving them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from weightshare.api.results import Removed
+from weightshare.api.results.old import ListedUnsigned, UnsignedVerdict
+from weightshare.content.hashing import hash_each
+from weightshare.content.staging import clear_staging
+from weightshare.content.store import Home, Store
+from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
+from weightshare.errors import (
+    AmbiguousReleaseError,
+    CheckpointError,
+    CorruptError,
+    DiskError,
+    ReleaseNotFoundError,
+    StoreError,
+    UnsignedError,
+)
+from weightshare.manifest.model import MANIFEST_NAME
+from weightshare.manifest.plain import read_plain_torrent
+from weightshare.progress import Observer, Phase, ignore
+from weightshare.swarm.seeding import Offer
+from weightshare.units import MIB
+
+_ANY = MIB  # a piece length; only whole-file digests are looked at
+
+
+def ls_unsigned(*, home: Home | None = None) -> tuple[ListedUnsigned, ...]:
+    """All torrents here that nobody signed, oldest first."""
+    records = UnsignedStore(home or Home.default()).records()
+    return tuple(ListedUnsigned(r.name, r.info_hash, r.path, r.bytes, r.complete) for r in records)
+
+
+def find_unsigned(query: str, *, home: Home | None = None) -> UnsignedRecord | None:
+    """The unsigned torrent that a name means, None if it means a release, or nothing here.
+
+    Raises:
+        AmbiguousReleaseError: several do, or a release does as well.
+    """
+    home = home or Home.default()
+    found = UnsignedStore(home).find(query)
+    if (
+        found is None or (Path(query).expanduser() / MANIFEST_NAME).is_file()
+    ):  # somebody signed what lies there
+        return None
+    try:
+        other = Store(home).find(query)
+    except ReleaseNotFoundError:
+        return found
+    names = [other.release, f"{found.name} (unsigned)"]
+    raise AmbiguousReleaseError(
+        f"{query!r} could be any of: {', '.join(names)}.",
+        hint="Give the name, or the folder.",
+        release=query,
+        candidates=names,
+    )
+
+
+def refuse_unsigned(query: str, home: Home) -> None:
+    """Say that a name means a torrent that nobody signed, where a release is expected.
+
+    Raises:
+        UnsignedError: it does.
+    """
+    found = UnsignedStore(home).find(query)
+    if found is not None:
+        raise UnsignedError(
+            f"{found.name} in {found.path} was fetched unsigned, so nothing of it can be proven.",
+            hint="weightshare loads what it can prove: ask for a manifest that adopts this torrent, and fetch it with "
+            "--manifest. `weightshare verify` tells whether it is as it arrived, and `seed --unsigned` serves it.",
+        )
+
+
+def rm_unsigned(record: UnsignedRecord, *, home: Home | None = None) -> Removed:
+    """Forget an unsigned torrent and delete its files.
+
+    Raises:
+        StoreLockedError: another process works on it.
+        DiskError: a file cannot be deleted.
+    """
+    store = UnsignedStore(home or Home.default())
+    deleted = freed = 0
+    with store.lock(record.info_hash):
+        for file in record.files:
+            place = record.path / file.path
+            if not place.is_file():
+                continue
+            size = place.stat().st_size
+            try:
+                place.unlink()
+            except OSError as error:
+                raise DiskError(
+                    f"{place} cannot be deleted: {error.strerror or error}.",
+                    hint="Check the folder's permissions, then run the same command again.",
+                    path=str(place),
+                ) from error
+            deleted, freed = deleted + 1, freed + size
+        clear_staging(record.staging)
+        _prune(record.path, [file.path for file in record.files])
+        store.forget(record)
+    return Removed(record.name, record.path, deleted, 0, freed)
+
+
+def verify_unsigned(
+    record: UnsignedRecord, *, home: Home | None = None, observe: Observer = ignore
+) -> UnsignedVerdict:
+    """Hash the files again and hold them against what was recorded when they arrived. It proves nobody's word.
+
+    Raises:
+        StoreError: it never arrived whole.
+    """
+    began = time.monotonic()
+    _torrent_of(UnsignedStore(home or Home.default()), record)
+    return UnsignedVerdict(
+        name=record.name,
+        info_hash=record.info_hash,
+        path=record.path,
+        bytes=record.bytes,
+        files=len(record.files),
+        bad=_differences(record, observe),
+        seconds=time.monotonic() - began,
+    )
+
+
+def offer_unsigned(record: UnsignedRecord, *, home: Home, observe: Observer = ignore) -> Offer:
+    """What can be served of an unsigned torrent, after its files were hashed again.
+
+    Raises:
+        CorruptError: a file is not as it arrived.
+        StoreError: it never arrived whole.
+    """
+    torrent = _torrent_of(UnsignedStore(home), record)
+    bad = _differences(record, observe)
+    if bad:
+        path = next(iter(bad))
+        raise CorruptError(
+            f"{record.name} in {record.path} is not as it arrived: {path} ({bad[path]}). It is not served.",
+            hint=f"Take it away and fetch it again: weightshare rm {record.info_hash[:12]}",
+            path=path,
+            pieces=[],
+            paths=list(bad),
+        )
+    places = [record.path / file.path for file in read_plain_torrent(torrent).plain.files]
+    return Offer(
+        f"{record.name} (unsigned)",
+        torrent,
+        dict(enumerate(places)),
+        record.trackers,
+        record.web_seeds,
+        release=record.info_hash,
+    )
+
+
+def _torrent_of(store: UnsignedStore, record: UnsignedRecord) -> bytes:
+    torrent = store.torrent(record)
+    if torrent is None or not record.complete:
+        raise StoreError(
+            f"{record.name} is not complete.",
+            hint="Run the same `fetch --unsigned` again to complete it.",
+            path=str(record.path),
+        )
+    return torrent
+
+
+def _differences(record: UnsignedRecord, observe: Observer) -> Mapping[str, str]:
+    bad: dict[str, str] = {}
+    sound = []
+    for file in record.files:
+        place = record.path / file.path
+        if place.is_symlink() or not place.is_file():
+            bad[file.path] = "missing" if not place.exists() else "not a regular file"
+        elif place.stat().st_size != file.size:
+            bad[file.path] = f"{place.stat().st_size:,} bytes where {file.size:,} arrived"
+        else:
+            sound.append(file)
+    places = [(record.path / file.path, file.size) for file in sound]
+    found = hash_each(places, _ANY, hybrid=False, observe=observe, phase=Phase.VERIFYING)
+    for file, one in zip(sound, found, strict=True):
+        if isinstance(one, CheckpointError):
+            bad[file.path] = one.message
+        elif isinstance(one, OSError):
+            bad[file.path] = one.strerror or "unreadable"
+        elif one.sha256.hex() != file.sha256:
+            bad[file.path] = f"SHA-256 {one.sha256.hex()}, {file.sha256} arrived"
+    return bad
+
+
+def _prune(root: Path, paths: list[str]) -> None:
+    folders = {root, *(root / path for path in paths)}
+    for path in paths:
+        folders.update(folder for folder in (root / path).parents if root in folder.parents)
+    for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
