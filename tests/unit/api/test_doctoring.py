@@ -241,6 +241,19 @@ def test_a_link_to_which_nobody_answers_fails_as_the_network_does(tmp_path: Path
     assert status_of(made) == 5
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[bad/x", "http://127.0.0.1:99999/announce", "http://@/", "http://127.0.0.1:x/"]
+)
+def test_a_url_that_is_none_is_said_and_ends_nothing(tmp_path: Path, url: str) -> None:
+    odd = f"magnet:?xt=urn:btih:{'12' * 20}&tr={url}&ws={url}&xs={url}&tr={url.replace('http', 'udp')}"
+    made = list(link.checks(asked(odd, tmp_path)))
+    assert {check.outcome for check in made if check.name in ("tracker", "web seed", "torrent")} <= {
+        Outcome.WARN,
+        Outcome.SKIP,
+    }
+    assert made[-1].name == "link"
+
+
 def test_a_text_that_is_no_link_is_a_matter_of_usage(tmp_path: Path) -> None:
     (check,) = link.checks(asked("magnet:?xt=urn:btih:12…", tmp_path))
     assert (check.outcome, check.code) == (Outcome.FAIL, 2)

@@ -255,7 +255,10 @@ def _ways_in(answered: Sequence[Check]) -> Iterator[Check]:
 
 def _where(url: str) -> str:
     """A URL without what may be a passkey: scheme, host and port."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that is no IPv6 address
+        return escape(url[:60])
     return escape(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
 
 
