@@ -15,7 +15,7 @@ from weightshare_cli import options as shared
 from weightshare_cli import output
 
 if TYPE_CHECKING:
-    from weightshare.api.cache_placing import HubCache
+    from weightshare.api.hub_cache import HubCache
     from weightshare.api.results import InHubCache
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,7 +57,7 @@ class LandingPlace:
 
     def hub_cache(self) -> HubCache:
         """The same for the library."""
-        from weightshare.api.cache_placing import HubCache
+        from weightshare.api.hub_cache import HubCache
 
         return HubCache(use=self.hf_cache, move_main=self.move_main)
 

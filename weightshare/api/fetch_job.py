@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from types import MappingProxyType
 
 from weightshare.api.cache_placing import CachePlace, described, point_main
@@ -28,6 +26,7 @@ from weightshare.api.supplying import Pool
 from weightshare.api.transferring import Bringer, Came
 from weightshare.api.trusting import Trustee
 from weightshare.api.twins import Names, long_twins, place_twins
+from weightshare.api.whereabouts import Places
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.naming import rename
@@ -35,7 +34,6 @@ from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.staging import staging_lock
 from weightshare.content.store import Home, Record, Store
-from weightshare.hub.cache_layout import Cached
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Progress
 from weightshare.swarm.fetching import Transfer
@@ -57,8 +55,8 @@ class FetchJob:
         self.target = target
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
-        self._cached: Cached | None = None
-        self._record = self._earlier()
+        self._places = Places(home, self._store, wish, target)
+        self._record = self._places.earlier()
         self.machine = Machine(wish.timeout, time.monotonic())
         self._warnings: list[str] = []
         self.found: tuple[Peer, ...] = ()
@@ -114,7 +112,7 @@ class FetchJob:
     def _run(self, session: Session, began: float) -> Fetched:
         if self._record is not None and self._record.kind == "published":
             self._record = None  # the user's own folder is never written to
-        known = self._record or (None if self.in_part else self._elsewhere())
+        known = self._record or (None if self.in_part else self._places.elsewhere())
         passed = self._gate.offline(known) if known is not None else None
         if passed is not None and self.in_part and self._record is not None:
             # Without piece hashes nothing can be proven in part, and only peers that are met have them.
@@ -142,7 +140,7 @@ class FetchJob:
 
     def _previewed(self, passed: Passed, live: Transfer | None) -> Preview:
         self._enter(State.PLANNING)
-        record = self._record or self._new_record(passed)
+        record = self._record or self._places.new(passed)
         pieces, placer = self._pieces(passed, record, live), self._placer(record, passed)
         seen = preview(passed, record, self._store, self._wish, pieces, placer)
         self._enter(State.DONE)
@@ -162,7 +160,7 @@ class FetchJob:
             self.machine.enter(state, time.monotonic())
 
     def _placer(self, record: Record, passed: Passed) -> CachePlace | None:
-        return CachePlace.of(record, self._store, self._cached, passed, force=self._wish.force)
+        return CachePlace.of(record, self._store, self._places.cached, passed, force=self._wish.force)
 
     def _pieces(self, passed: Passed, record: Record, live: Transfer | None) -> PieceReuse:
         return PieceReuse(passed.info, record, self._store, self.target.torrent, live)
@@ -170,7 +168,7 @@ class FetchJob:
     # ---- after the gate
 
     def _bring(self, session: Session, passed: Passed, live: Transfer | None, began: float) -> Fetched:
-        record = self._record or self._new_record(passed)
+        record = self._record or self._places.new(passed)
         self._enter(State.PLANNING)
         if self._wish.on_passed is not None:
             self._wish.on_passed(passed.decision.verified)
@@ -394,51 +392,4 @@ class FetchJob:
             parts=dict(held),
             hub_cache=described(self._store, record),
             info_hash_v1=record.info_hash_v1,
-        )
-
-    # ---- where
-
-    def _earlier(self) -> Record | None:
-        """What an earlier run began or finished: in the folder named, or anywhere if none was."""
-        records = [
-            record
-            for record in self._store.of_hash(self.target.v2_hash.hex())
-            if (
-                self._wish.hub_cache.fits(self._store, record)
-                if self._wish.directory is None
-                else record.kind == "fetched" and record.path == self._wish.directory
-            )
-        ]
-        complete = [record for record in records if record.complete]
-        best = complete or records
-        return best[-1] if best else None
-
-    def _elsewhere(self) -> Record | None:
-        """The whole release at another place than the one asked for: what the gate needs of it need not come again."""
-        records = self._store.of_hash(self.target.v2_hash.hex()) if self._wish.directory is None else []
-        return next((record for record in records if record.complete), None)
-
-    def _new_record(self, passed: Passed) -> Record:
-        verified = passed.decision.verified
-        model = verified.manifest.model
-        place = self._wish.directory
-        if place is None:
-            self._cached = self._wish.hub_cache.place(self._store, verified)
-            place = self._cached.snapshot if self._cached is not None else None
-        if place is None:
-            place = self._home.models / Path(*model.id.split("/")) / model.version
-            if any(other.info_hash_v2 != passed.info.v2_hash.hex() for other in self._store.at(place)):
-                place = place.with_name(f"{model.version}-{passed.info.v2_hash.hex()[:8]}")
-        return Record(
-            info_hash_v2=passed.info.v2_hash.hex(),
-            info_hash_v1=passed.info.v1_hash.hex() if passed.info.v1_hash else None,
-            release=verified.release,
-            publisher=verified.fingerprint,
-            kind="fetched",
-            path=place,
-            bytes=verified.manifest.size,
-            complete=False,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            trackers=self.target.magnet.trackers,
-            web_seeds=self.target.magnet.web_seeds,
         )

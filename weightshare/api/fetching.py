@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand
 from weightshare.api.fetch_job import FetchJob
 from weightshare.api.following import Follower
 from weightshare.api.gating import OnPassed, Wish
+from weightshare.api.hub_cache import HubCache
 from weightshare.api.launching.embargo import sealing_of, told_of_embargo
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.ordering import FetchOrder, OnRange

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.approaching import before_the_gate, begin
-from weightshare.api.cache_placing import HubCache
 from weightshare.api.countersigning import Demand, Heard
 from weightshare.api.following import Follower
+from weightshare.api.hub_cache import HubCache
 from weightshare.api.manifest_places import manifest_of
 from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.servers import EVERYBODY, Sources

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weightshare.units import MIB, format_rate, format_size
 from weightshare_cli import adopting as adoption
 from weightshare_cli import from_hub as hub_options
 from weightshare_cli import launching, options, output, progress, signing
 from weightshare_cli.adopting import Adopting
-from weightshare_cli.embargoes import describe
 from weightshare_cli.home import home_of
 from weightshare_cli.launching import Launching
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
+from weightshare_cli.published import show
 
 if TYPE_CHECKING:
     from weightshare.api.asking import Asked
@@ -345,14 +344,13 @@ def command(
                 **asked,
             )
     if not settings.json:
-        _show(made, settings, keep_seeding=keep_seeding or launching.rehearse)
+        show(made, settings, keep_seeding=keep_seeding or launching.rehearse)
         launching.explain(settings, made, out)
     status, tried = launching.rehearsed(settings, made, network=network, port=port, dht_nodes=dht_nodes)
     if settings.json:
         output.say_json(made.to_json() | tried | ({"event": "published"} if keep_seeding else {}))
     if keep_seeding:
         _serve(ctx, settings, made, network=network, port=port, dht_nodes=dht_nodes)
-
     if status:
         raise click.exceptions.Exit(status)
 
@@ -388,46 +386,3 @@ def _check_call(directory: Path | None, name: str | None, *, prepare: bool, fini
         raise click.UsageError("Missing option '--name'.")
     if finish is not None and name is not None:
         raise click.UsageError("--name is in the manifest already; --finish does not take it.")
-
-
-def _show(made: Published, settings: Settings, *, keep_seeding: bool) -> None:
-    output.warn(made.warnings)
-    # Of a small folder the time is that of the passphrase prompt, not of the hashing.
-    pace = f" ({format_rate(made.bytes / made.seconds)})" if made.bytes >= 64 * MIB else ""
-    output.say(made.release)
-    output.facts(
-        [
-            ("files", f"{made.files:,}, {format_size(made.bytes)}"),
-            ("publisher", output.who(made.publisher, made.publisher_name)),
-            ("info-hash v2", made.info_hash_v2),
-            ("info-hash v1", made.info_hash_v1),
-            ("manifest", str(made.manifest)),
-            ("signature", str(made.sshsig) if made.sshsig else None),
-            ("torrent", str(made.torrent)),
-            ("v1 twin", str(made.v1_twin) if made.v1_twin else None),
-            ("OMS", str(made.oms) if made.oms else None),
-            hub_options.row(made.hub),
-            ("embargo", describe(made.embargo) if made.embargo else None),
-            ("took", output.took(made.seconds) + pace),
-        ]
-    )
-    output.say()
-    output.say(output.quoted(made.magnet))
-    if made.sshsig is not None and not settings.quiet:
-        output.note("")
-        output.note("Anybody who knows your key can check the manifest with OpenSSH alone:")
-        output.note("  weightshare trust export --out allowed_signers")
-        output.note(f"  {_keygen(made, made.sshsig)}")
-    if not settings.quiet and not keep_seeding:
-        output.note("")
-        output.note("Nobody can fetch it until you serve it:")
-        output.note(f"  weightshare seed {output.quoted(made.release)}")
-
-
-def _keygen(made: Published, signature: Path) -> str:
-    """The `ssh-keygen` line that checks the detached signature, to be copied."""
-    name = output.quoted(made.publisher_name or made.release.partition("/")[0])
-    return (
-        f"ssh-keygen -Y verify -f allowed_signers -I {name} -n weightshare "
-        f"-s {output.quoted(str(signature))} < {output.quoted(str(made.manifest))}"
-    )
