@@ -45,7 +45,7 @@ from bench.sides import COMMAND, LIMIT, ROOT, ended, environment, nginx, weights
 from weightshare.api import publishing
 from weightshare.api.origin import Origin
 from weightshare.api.results import HubStanding
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.units import GIB, MIB, parse_size
 
 REPO = "bench/model"

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builders_metainfo import hashed
+from weightshare.content.home import Home
 from weightshare.content.journal import Journal
 from weightshare.content.receipts import Receipt, save_receipts
-from weightshare.content.store import STAGING, Home, Kind, Record, Store
+from weightshare.content.store import STAGING, Kind, Record, Store
 from weightshare.files import write_atomically
 from weightshare.manifest import merkle
 from weightshare.manifest.magnet import Magnet

@@ -15,10 +15,11 @@ from bench.harness import cores
 from bench.large_release import Large, build, fetched_at, publish_at
 from bench.memory import COMMAND, Peak, _environment
 from tests.builders_releases import signer
+from weightshare.content.home import Home
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.prover import Prover
-from weightshare.content.store import STAGING, Home
+from weightshare.content.store import STAGING
 from weightshare.units import BLOCK, GIB, MIB
 
 

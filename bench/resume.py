@@ -44,7 +44,8 @@ from bench.memory import COMMAND, Peak, _environment
 from bench.rereading import engine_state, reread, sha_bound, verify
 from tests.builders_releases import signer
 from weightshare.content import journal as journal_module
-from weightshare.content.store import STAGING, Home
+from weightshare.content.home import Home
+from weightshare.content.store import STAGING
 from weightshare.units import GIB, MIB
 
 LIMIT = 600.0

@@ -46,7 +46,7 @@ if how["imports"] == "before":
     import transformers
     transformers.LlamaForCausalLM, transformers.AutoTokenizer, transformers.AutoConfig  # imported when first named
 from pathlib import Path
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 home = Home(Path(how["home"]))
 def first_token(runner):
     said = runner.generate(how["prompt"], max_new_tokens=1)

@@ -17,7 +17,7 @@ from weightshare.api.publishing import hash_checkpoint, own_pin
 from weightshare.api.releasing import release
 from weightshare.api.signers import open_both
 from weightshare.content.checkpoint import scan
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.manifest.model import Publisher, Source
 from weightshare.progress import ignore
 from weightshare.trust.signing import sign

@@ -18,7 +18,7 @@ def load(home: Path | None) -> dict[str, object]:
     Raises:
         UsageError: the file is no TOML, or sets something it cannot.
     """
-    from weightshare.content.store import Home
+    from weightshare.content.home import Home
 
     return read(Home.default(home).config)
 

@@ -20,7 +20,7 @@ from tests.attacks.metadata_peer import MetadataPeer
 from tests.builders_releases import knows, pin
 from tests.cli.helpers import environment, weightshare
 from weightshare.api.fetching import fetch
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import IntegrityError
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.trust.publishers import Pin

@@ -26,7 +26,7 @@ from tests.integration.test_run_tiny import change_config, checkpoint, logits, w
 from tests.unit.content.test_gguf_header import LIES
 from weightshare.api.opening import open_release
 from weightshare.api.running import from_pretrained, run
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import UnsupportedModelError, WeightshareError
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.run import gguf_runner, templating

@@ -12,7 +12,7 @@ from tests.builders_talkers import talker
 from tests.cli.helpers import result, weightshare
 from tests.cli.terminal import CTRL_C, CTRL_D, Terminal
 from weightshare.api.running import run
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
 

@@ -18,7 +18,7 @@ from tests.builders_checkpoints import digest
 from tests.cli.helpers import environment, weightshare
 from tests.hub_server import HubServer
 from weightshare.api.hub_publishing import publish_from_hub
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import WeightshareError
 from weightshare.hub.settings import HubSettings
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from weightshare.api.fetching import fetch
 from weightshare.api.results import RangeReady
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.swarm.piece_loop import PieceLoop
 
 

@@ -19,7 +19,7 @@ from tests.integration.running import Running
 from weightshare.api import publishing
 from weightshare.api.origin import Origin
 from weightshare.api.results import HubStanding
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 
 REPO = "acme/m7b"
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from weightshare.api.following import Underway
 from weightshare.api.streaming import Streaming
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import WeightshareError
 from weightshare.load import meter
 from weightshare.progress import Phase, Progress

@@ -20,7 +20,7 @@ from tests.integration.waiting import until
 from tests.ports import free_port
 from weightshare.api.hub_publishing import Wish, take
 from weightshare.api.preparing import finish, prepare
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.hub.cache import HubName
 from weightshare.hub.settings import HubSettings
 from weightshare.manifest.envelope import Envelope

@@ -14,7 +14,7 @@ from tests.integration.releases import Published, publish
 from tests.integration.running import seeding
 from weightshare.api.fetching import fetch
 from weightshare.api.forecasting import check_runnable
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import UnsupportedModelError
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.trust.gate import VerifiedManifest

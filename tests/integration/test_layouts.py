@@ -19,7 +19,7 @@ from tests.cli.helpers import result
 from tests.integration.releases import publish
 from tests.integration.test_run_adapters import adapter_folder, base_folder, logits
 from tests.integration.test_run_tiny import words
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import CheckpointError, CorruptError, PickleError, ReleaseNotFoundError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import weightshare
 from safetensors.torch import load_file
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 
 link, folder, user, key, port = json.loads(sys.argv[1])
 how = dict(home=Home(Path(user) / "weightshare"), trust=[key], peers=[("127.0.0.1", port)], network="local")

@@ -22,7 +22,7 @@ from weightshare.api.oms_checking import verify_oms
 from weightshare.api.preparing import finish, prepare
 from weightshare.api.publishing import publish as publish_here
 from weightshare.api.teams import new_team, sign_root, trust_team
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import DiskError
 from weightshare.manifest import bencode
 from weightshare.manifest.model import MANIFEST_NAME

@@ -22,8 +22,9 @@ from tests.integration.releases import Published, assert_whole, fetch, publish
 from tests.integration.running import Running, Seeder, seeding
 from tests.integration.waiting import until
 from weightshare.api.opening import open_release
+from weightshare.content.home import Home
 from weightshare.content.safetensors_header import read_header
-from weightshare.content.store import STAGING, Home
+from weightshare.content.store import STAGING
 from weightshare.errors import CorruptError
 from weightshare.units import KIB
 
@@ -155,7 +156,7 @@ def test_two_ranks_of_two_fetch_the_split_tensors_about_once_together(
         user.mkdir()
         program = (
             "import json, sys, weightshare\nfrom pathlib import Path\n"
-            "from weightshare.content.store import Home\n"
+            "from weightshare.content.home import Home\n"
             "source, home, trust, host, port, rank, dims = json.loads(sys.argv[1])\n"
             "got = weightshare.fetch(source, home=Home(Path(home)), trust=[trust],\n"
             "    network='local', peers=[(host, port)], tensors=['*_proj.weight'], rank=rank, of=2, dims=dims)\n"

@@ -21,7 +21,7 @@ from tests.integration.running import seeding
 from weightshare.api import running
 from weightshare.api.repairing import Sources
 from weightshare.api.results import Ran
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import (
     CorruptError,
     MissingExtraError,

@@ -209,7 +209,7 @@ def test_a_release_found_whole_is_served_verified_and_forgotten_in_place(
 def test_its_tensors_load_from_where_they_lie(published: Published, machine: Machine) -> None:
     pytest.importorskip("torch")
     import weightshare as library
-    from weightshare.content.store import Home
+    from weightshare.content.home import Home
 
     machine.scan("--release", torrent(published), *published.trust, "--add")
     release = library.open("acme/m7b", home=Home(machine.home / "weightshare"))

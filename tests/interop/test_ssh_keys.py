@@ -20,7 +20,7 @@ from weightshare.api.exporting import trust_export
 from weightshare.api.preparing import finish, prepare
 from weightshare.api.publishing import publish
 from weightshare.api.signers import open_both, open_signer
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import (
     AgentError,
     BadSignatureError,

@@ -14,8 +14,9 @@ from weightshare.api.repairing import Sources
 from weightshare.api.repairing import repair as mend
 from weightshare.api.results import FileVerdict, Verified
 from weightshare.api.trusting import Trustee
+from weightshare.content.home import Home
 from weightshare.content.receipts import Receipt, save_receipts, void_receipts
-from weightshare.content.store import Home, Store
+from weightshare.content.store import Store
 from weightshare.content.verifier import FileReport, check_folder
 from weightshare.errors import BadSignatureError, RevokedError, UnknownPublisherError
 from weightshare.progress import Observer, ignore

@@ -15,7 +15,7 @@ from weightshare.api.documents import naming, read_document, write_document
 from weightshare.api.results import Prepared, Tally
 from weightshare.api.signers import open_signer
 from weightshare.api.trusting import team_of
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import ManifestError, UsageError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import Manifest

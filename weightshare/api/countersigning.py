@@ -16,7 +16,8 @@ from weightshare.api.drafting import hash_bytes
 from weightshare.api.offering import Located
 from weightshare.api.results import MirrorVouch
 from weightshare.api.signers import open_signer
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 from weightshare.content.verifier import FileReport
 from weightshare.errors import CheckpointError, DiskError, FileInTheWayError, StoreError, UsageError
 from weightshare.files import write_atomically

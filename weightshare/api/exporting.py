@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import StoreError
 from weightshare.files import write_atomically
 from weightshare.trust import allowed_signers

@@ -27,13 +27,14 @@ from weightshare.api.transferring import Bringer, Came
 from weightshare.api.trusting import Trustee
 from weightshare.api.twins import Names, long_twins, place_twins
 from weightshare.api.whereabouts import Places
+from weightshare.content.home import Home
 from weightshare.content.journal import Journal
 from weightshare.content.landing import Landing
 from weightshare.content.naming import rename
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts
 from weightshare.content.staging import staging_lock
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Progress
 from weightshare.swarm.fetching import Transfer

@@ -27,7 +27,7 @@ from weightshare.api.seeding import serve_fetched
 from weightshare.api.servers import Sources
 from weightshare.api.sources import resolve
 from weightshare.api.trusting import Confirm, Trustee
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import UsageError
 from weightshare.limits import Limits
 from weightshare.load.selection import Dims, Selection

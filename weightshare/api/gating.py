@@ -21,7 +21,8 @@ from weightshare.api.ordering import FetchOrder, OnRange
 from weightshare.api.servers import EVERYBODY, Sources
 from weightshare.api.sources import Target
 from weightshare.api.trusting import Decision, Trustee
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 from weightshare.errors import IntegrityError, MetadataTimeoutError, NetworkError
 from weightshare.load.selection import Selection
 from weightshare.manifest.merkle import leaves_of, root_of

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import KeyFileError, UsageError
 from weightshare.trust.key_files import public_beside
 from weightshare.trust.keys import PublicKey, create_key, list_keys

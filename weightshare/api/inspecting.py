@@ -19,9 +19,10 @@ from weightshare.api.offering import links_of, locate_envelope
 from weightshare.api.results import Inspected, InspectedFile, InspectedTensor
 from weightshare.api.sources import is_file, resolve
 from weightshare.content.gguf_header import read_gguf_header
+from weightshare.content.home import Home
 from weightshare.content.safetensors_header import read_header
 from weightshare.content.self_description import SelfDescription
-from weightshare.content.store import Home, Store
+from weightshare.content.store import Store
 from weightshare.errors import (
     ReleaseNotFoundError,
     UnknownPublisherError,

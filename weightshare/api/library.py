@@ -10,8 +10,9 @@ from weightshare.api.cache_removing import prune_cache, take_out
 from weightshare.api.found_in_place import clear
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.embargoes import embargo_of
+from weightshare.content.home import Home
 from weightshare.content.staging import clear_staging
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.errors import DiskError, StoreLockedError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import MANIFEST_NAME

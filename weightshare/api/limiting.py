@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from weightshare.config import Config, read_config, read_limits
+from weightshare.content.home import Home
 from weightshare.content.ledger import Ledger
-from weightshare.content.store import Home
 from weightshare.errors import StoreError, UsageError
 from weightshare.limits import Effective, Limits, Rules, effective
 from weightshare.swarm.session import Session

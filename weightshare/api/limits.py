@@ -6,8 +6,9 @@ from datetime import datetime
 
 from weightshare.api.results import GivenRelease, LimitsShown
 from weightshare.config import limits_text, read_config, read_limits
+from weightshare.content.home import Home
 from weightshare.content.ledger import Ledger
-from weightshare.content.store import Home, Store
+from weightshare.content.store import Store
 from weightshare.errors import DiskError
 from weightshare.files import write_atomically
 from weightshare.limits import Limits, Rules, effective

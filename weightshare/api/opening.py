@@ -11,7 +11,8 @@ from weightshare.api.fetching import already_here
 from weightshare.api.offering import Located, locate
 from weightshare.api.sources import is_file
 from weightshare.api.trusting import Trustee
-from weightshare.content.store import Home, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Store
 from weightshare.load.layouts import layout_of
 from weightshare.manifest.magnet_repair import holds_link
 from weightshare.progress import Observer, ignore

@@ -19,7 +19,7 @@ from weightshare.api.key_sources import (
 )
 from weightshare.api.teams import trust_team
 from weightshare.api.trusting import new_pin
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import PinError, UsageError
 from weightshare.swarm.networks import Network
 from weightshare.trust import publishers

@@ -27,7 +27,7 @@ from weightshare.api.trusting import team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.drafts import Kept, find_draft, forget_draft, keep_draft
 from weightshare.content.embargoes import Embargo
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import DiskError, ThresholdError, UsageError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.metainfo import tree_order

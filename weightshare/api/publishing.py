@@ -21,7 +21,7 @@ from weightshare.api.trusting import new_pin, team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.embargoes import Embargo
 from weightshare.content.hashing import hash_files
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import CheckpointError, UsageError
 from weightshare.manifest.metainfo import tree_order
 from weightshare.progress import Observer, ignore

@@ -17,8 +17,9 @@ from weightshare.api.drafting import Draft, HashedCheckpoint
 from weightshare.api.launching.embargo import quiet_magnet
 from weightshare.api.results import Published
 from weightshare.content.embargoes import Embargo, impose
+from weightshare.content.home import Home
 from weightshare.content.receipts import Receipt, save_receipts
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.errors import DiskError
 from weightshare.files import write_atomically
 from weightshare.manifest.magnet import parse as parse_magnet

@@ -16,8 +16,9 @@ from weightshare.api.old.offers import ADOPTED_TORRENT
 from weightshare.api.old.proving import fetch_adopted
 from weightshare.api.old.swarming import Reach
 from weightshare.api.results import Fetched
+from weightshare.content.home import Home
 from weightshare.content.receipts import void_receipts
-from weightshare.content.store import Home, Store
+from weightshare.content.store import Store
 from weightshare.errors import StoreError
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer, ignore

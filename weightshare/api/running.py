@@ -18,7 +18,8 @@ from weightshare.api.repairing import Sources
 from weightshare.api.repairing import repair as mend
 from weightshare.api.results import Fetched, Ran
 from weightshare.api.trusting import Trustee
-from weightshare.content.store import Home, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Store
 from weightshare.errors import CorruptError
 from weightshare.progress import Observer, ignore
 from weightshare.run.sampling import Sampling

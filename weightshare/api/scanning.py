@@ -13,9 +13,10 @@ from weightshare.api.results import Scanned, ScannedFile, ScannedPlace, ScannedR
 from weightshare.api.trusting import Decision, Trustee
 from weightshare.content.finding import Looked, look
 from weightshare.content.found_roots import Memory, Rooted, by_root, root_of_each, sort_out
+from weightshare.content.home import Home
 from weightshare.content.known_places import Place, known_places
 from weightshare.content.receipts import Receipt, load_receipts
-from weightshare.content.store import Home, Store
+from weightshare.content.store import Store
 from weightshare.errors import CorruptError, DiskError, ReleaseNotFoundError, StoreError
 from weightshare.hub.settings import HubSettings
 from weightshare.manifest.model import FileEntry

@@ -17,8 +17,9 @@ from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
 from weightshare.api.watching import Watch
 from weightshare.content.embargoes import Embargo, embargo_of
+from weightshare.content.home import Home
 from weightshare.content.served import note_port
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
 from weightshare.errors import (
     CorruptError,

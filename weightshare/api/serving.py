@@ -12,7 +12,7 @@ from typing import Literal, Unpack
 
 from weightshare.api.opening import Loading, Release, open_release
 from weightshare.api.results.serving import Serving
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import UsageError
 from weightshare.progress import Observer, ignore
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from weightshare.api.identity import AGENT, find_key, second_signer
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import AgentError
 from weightshare.trust.agent import AgentSigner, Waiting, agent_keys, only_signer, signer_for
 from weightshare.trust.key_files import KeyFile, look, private_beside

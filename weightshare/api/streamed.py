@@ -14,7 +14,8 @@ from weightshare.api.results import Fetched
 from weightshare.api.running import OpenRunner
 from weightshare.api.streaming import Streaming
 from weightshare.api.trusting import Trustee
-from weightshare.content.store import Home, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Store
 from weightshare.progress import Observer, ignore
 
 if TYPE_CHECKING:

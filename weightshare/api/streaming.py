@@ -26,7 +26,8 @@ from weightshare.api.opening import Loading, Release
 from weightshare.api.ordering import FetchOrder
 from weightshare.api.results import Fetched, StrangerInfo
 from weightshare.api.trusting import Confirm, Trustee
-from weightshare.content.store import Home, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Store
 from weightshare.errors import UnsupportedModelError, UsageError
 from weightshare.load.arrivals import Aborted, Arrivals
 from weightshare.load.layouts import layout_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weightshare.api.documents import check_free, naming, read_document, write_document
 from weightshare.api.trusting import team_of
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import TeamRootError, UsageError
 from weightshare.trust import roots
 from weightshare.trust.teams import Root, Team, read_root

@@ -23,7 +23,7 @@ from weightshare.api.team_files import (
     write_draft,
 )
 from weightshare.api.trusting import team_pin
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import KeyFileError, PinError, UsageError
 from weightshare.trust import publishers, roots
 from weightshare.trust.key_types import is_key_type

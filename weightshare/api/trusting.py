@@ -10,7 +10,8 @@ from pathlib import Path
 
 from weightshare.api.earlier import releases_of
 from weightshare.api.results import StrangerInfo
-from weightshare.content.store import Home, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Store
 from weightshare.errors import KeyFileError, UnknownPublisherError
 from weightshare.manifest.envelope import Envelope
 from weightshare.trust import gate, publishers

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from weightshare.api.offering import locate
 from weightshare.api.trusting import Trustee
-from weightshare.content.store import Home, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Store
 from weightshare.errors import CheckpointError
 
 if TYPE_CHECKING:

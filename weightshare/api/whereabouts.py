@@ -7,7 +7,8 @@ from pathlib import Path
 
 from weightshare.api.gating import Passed, Wish
 from weightshare.api.sources import Target
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 from weightshare.hub.cache_layout import Cached
 
 

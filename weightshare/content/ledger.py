@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from weightshare.content.home import Home
 from weightshare.content.locks import exclusive
-from weightshare.content.store import Home
 from weightshare.errors import DiskError, StoreError, StoreLockedError
 from weightshare.files import write_atomically
 

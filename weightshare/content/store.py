@@ -30,16 +30,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from platformdirs import user_cache_path, user_data_path
-
+from weightshare.content.home import Home
 from weightshare.content.locks import exclusive
 from weightshare.content.walk import hub_blobs
 from weightshare.errors import AmbiguousReleaseError, DiskError, ReleaseNotFoundError, StoreError
@@ -51,92 +48,6 @@ Kind = Literal["published", "fetched"]
 STAGING = ".weightshare-staging"
 _RECORD_VERSION = 1
 _SHORTEST_PREFIX = 6
-_STALE = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where weightshare keeps what is its own."""
-
-    path: Path
-
-    @classmethod
-    def default(cls, path: Path | None = None) -> Home:
-        """The folder named, else `WEIGHTSHARE_HOME`, else the platform's place for a user's data."""
-        if path is None:
-            named = os.environ.get("WEIGHTSHARE_HOME")
-            path = Path(named) if named else user_data_path("weightshare", appauthor=False)
-        return cls(path.expanduser().absolute())
-
-    @property
-    def keys(self) -> Path:
-        """Folder of signing keys."""
-        return self.path / "keys"
-
-    @property
-    def known_publishers(self) -> Path:
-        """The pin file."""
-        return self.path / "known_publishers"
-
-    @property
-    def config(self) -> Path:
-        """Defaults for options."""
-        return self.path / "config.toml"
-
-    @property
-    def limits(self) -> Path:
-        """Limits that hold over all else, at once; see `weightshare limits`."""
-        return self.path / "limits.toml"
-
-    @property
-    def models(self) -> Path:
-        """Where `fetch` puts files when no folder is named."""
-        return self.path / "models"
-
-    @property
-    def found(self) -> Path:
-        """Folders of links to files that other programs keep."""
-        return self.path / "found"
-
-    @property
-    def findings(self) -> Path:
-        """What `scan` remembers of files on this disk."""
-        return self.path / "found.json"
-
-    @property
-    def releases(self) -> Path:
-        """Folder of records."""
-        return self.path / "releases"
-
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A folder for what has not passed the gate; it and all in it are gone afterwards.
-
-        Raises:
-            DiskError: it cannot be made.
-        """
-        root = self.path / "gate"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            _sweep(root)
-            scratch = Path(tempfile.mkdtemp(dir=root))
-        except OSError as error:
-            raise DiskError(
-                f"{root} cannot be written: {error.strerror or error}.",
-                hint="Check the disk and the folder's permissions, or name another place with --home.",
-                path=str(root),
-            ) from error
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-            with suppress(OSError):
-                root.rmdir()
-
-
-def cache_dir() -> Path:
-    """The platform's place for what can be made again."""
-    return user_cache_path("weightshare", appauthor=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,14 +293,6 @@ def _damaged(path: Path) -> StoreError:
         hint="Delete that folder and fetch or publish the release again; files already there are re-used.",
         path=str(path),
     )
-
-
-def _sweep(root: Path) -> None:
-    """Remove what a process that was killed in the gate left behind."""
-    for folder in root.iterdir():
-        with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _STALE:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_prefix(query: str, record: Record) -> bool:

@@ -18,8 +18,9 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from weightshare.content.home import Home
 from weightshare.content.locks import exclusive
-from weightshare.content.store import STAGING, Home
+from weightshare.content.store import STAGING
 from weightshare.errors import AmbiguousReleaseError, DiskError, StoreError
 from weightshare.files import write_atomically
 

@@ -26,7 +26,7 @@ def command(settings: Settings, keep: bool) -> None:
     All of it happens in a temporary folder and on the loopback device; your own keys and releases are not
     touched.
     """
-    from weightshare.content.store import cache_dir
+    from weightshare.content.home import cache_dir
     from weightshare_cli.demonstration.acts import Play, closing
     from weightshare_cli.demonstration.stage import Stage
 

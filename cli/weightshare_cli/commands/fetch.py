@@ -11,7 +11,7 @@ import click
 
 from weightshare.errors import UsageError
 from weightshare.progress import Observer
-from weightshare.units import format_rate, format_size
+from weightshare.units import format_size
 from weightshare_cli import answering as answers
 from weightshare_cli import (
     landing_places,
@@ -27,6 +27,7 @@ from weightshare_cli import unsigned as old_torrents
 from weightshare_cli.answering import Answering, answer
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
+from weightshare_cli.fetched import say
 from weightshare_cli.home import home_of
 from weightshare_cli.landing_places import LandingPlace
 from weightshare_cli.options import Settings
@@ -241,7 +242,7 @@ def command(
     settings = ctx.ensure_object(Settings)
     looking.check(scan, running=running, dry_run=dry_run)
     if old.asked:
-        old_torrents.fetch(ctx, settings, source, directory, old, _say)
+        old_torrents.fetch(ctx, settings, source, directory, old, say)
         return
     if not running:
         _only_with_run(ctx, prompt)
@@ -334,7 +335,7 @@ def command(
         def fetched_now(fetched: Fetched) -> None:
             if seed_for:
                 with observe.paused():
-                    _say(fetched, settings, "complete")
+                    say(fetched, settings, "complete")
                 stack.enter_context(serving.stopping(stop))
 
         def status(now: SeedStatus) -> None:
@@ -359,7 +360,7 @@ def command(
             **how,
         )
     if not seed_for:
-        _say(fetched, settings)
+        say(fetched, settings)
     elif settings.json:
         output.say_json(fetched.to_json() | {"event": "stopped", "uploaded": given_away})
     elif not settings.quiet:
@@ -373,33 +374,3 @@ def _only_with_run(ctx: click.Context, prompt: str | None) -> None:
             f"{'--prompt' if prompt is not None else said[0]} is for a release that answers, and nothing says so.",
             hint="Add --run.",
         )
-
-
-def _say(fetched: Fetched, settings: Settings, event: str = "") -> None:
-    if settings.json:
-        output.say_json(fetched.to_json() | ({"event": event} if event else {}))
-    else:
-        _show(fetched, settings)
-
-
-def _show(fetched: Fetched, settings: Settings) -> None:
-    output.warn(fetched.warnings)
-    if not settings.quiet:
-        taken = fetched.received
-        sources = sourcing.came(fetched)
-        moved = taken.swarm + taken.hub
-        pace = f" ({format_rate(moved / fetched.seconds)})" if moved and fetched.seconds >= 0.1 else ""
-        output.note(f"{fetched.release} by {output.who(fetched.publisher, fetched.publisher_name)}")
-        output.note(f"{output.count(fetched.files, 'file')}, {format_size(fetched.bytes)}, every byte proven")
-        if fetched.mirrors:
-            output.note(output.vouched(fetched.mirrors))
-        output.note(f"{', '.join(sources) or 'nothing to fetch'}, in {output.took(fetched.seconds)}{pace}")
-        if fetched.parts:
-            held = format_size(sum(fetched.parts.values()))
-            output.note(
-                f"{held} of {output.count(len(fetched.parts), 'shard')}, staged; a plain fetch brings the rest."
-            )
-        elif not fetched.complete:
-            output.note("Only the files you asked for; the release has more.")
-        landing_places.say(fetched.hub_cache)
-    output.say_path(fetched.path)

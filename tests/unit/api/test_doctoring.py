@@ -23,7 +23,7 @@ from weightshare.api.doctoring import link
 from weightshare.api.doctoring.checks import Asked, Check, Outcome, fail, ok, skip, status_of, together, warn
 from weightshare.api.doctoring.diagnosing import kind_of
 from weightshare.api.doctoring.trackers import TrackerSilentError, ask
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.manifest.magnet import Magnet
 from weightshare.manifest.metainfo import build_info, build_torrent, parse_info
 from weightshare.manifest.model import MANIFEST_NAME

@@ -13,7 +13,7 @@ from tests.builders_releases import signer
 from tests.https_server import Page, Site, https_site
 from weightshare.api import key_sources, pinning
 from weightshare.api.key_sources import FoundKeys, checked_user, keys_in_file, keys_on_github
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import DownloadError, KeyFileError, PinError, UsageError
 from weightshare.swarm.networks import Network
 from weightshare.trust.keys import PublicKey

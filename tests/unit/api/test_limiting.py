@@ -11,8 +11,8 @@ import pytest
 from tests.integration.waiting import until
 from weightshare.api.limiting import Governor, Held
 from weightshare.api.limits import change_limits, show_limits
+from weightshare.content.home import Home
 from weightshare.content.ledger import Ledger
-from weightshare.content.store import Home
 from weightshare.errors import UsageError
 from weightshare.limits import Limits
 from weightshare.swarm.networks import Network

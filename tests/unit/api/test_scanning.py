@@ -18,8 +18,9 @@ from weightshare.api.offering import locate, offer
 from weightshare.api.reusing import sources_of
 from weightshare.api.scanning import scan
 from weightshare.api.trusting import Trustee
+from weightshare.content.home import Home
 from weightshare.content.receipts import Receipt, save_receipts
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.errors import (
     CorruptError,
     DiskError,

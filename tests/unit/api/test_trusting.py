@@ -22,7 +22,7 @@ from tests.builders_teams import (
 )
 from weightshare.api.results import StrangerInfo
 from weightshare.api.trusting import Trustee
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import (
     BadSignatureError,
     ChangedPublisherError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from weightshare.content.embargoes import NAME, Embargo, change, embargo_of, impose, lift
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 
 HASH = "ab" * 32
 

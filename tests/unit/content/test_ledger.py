@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from weightshare.content.home import Home
 from weightshare.content.ledger import Ledger
 from weightshare.content.locks import exclusive
-from weightshare.content.store import Home
 from weightshare.errors import StoreError
 
 DAY = date(2026, 11, 25)
@@ -60,7 +60,7 @@ import sys, time
 from datetime import date
 from pathlib import Path
 from weightshare.content.ledger import Ledger
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 ledger = Ledger(Home(Path(sys.argv[1])))
 for _ in range(50):
     ledger.add(date(2026, 11, 25), "aa", 1)

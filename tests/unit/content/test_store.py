@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 from weightshare.errors import AmbiguousReleaseError, ReleaseNotFoundError, StoreError, StoreLockedError
 
 ONE, TWO = "11" * 32, "22" * 32

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.builders_releases import signer
 from weightshare.api.signers import open_signer
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import AgentError, KeyFileError
 from weightshare.trust.key_files import look, private_beside, public_beside
 from weightshare.trust.keys import create_key

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import NetworkError
 from weightshare.swarm.networks import Network
 

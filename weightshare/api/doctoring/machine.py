@@ -15,7 +15,7 @@ import weightshare
 from weightshare.api.doctoring.checks import Asked, Check, fail, ok, skip, warn
 from weightshare.api.doctoring.reach import reach
 from weightshare.content.bringing import Way, bring
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import StoreError, WeightshareError
 from weightshare.load.cuda_driver import driver
 from weightshare.swarm.engine_probe import engine_version

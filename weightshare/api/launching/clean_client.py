@@ -21,7 +21,7 @@ from weightshare.api.gating import Wish
 from weightshare.api.launching.embargo import sealing_of
 from weightshare.api.sources import resolve
 from weightshare.api.trusting import Trustee
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import WeightshareError
 from weightshare.manifest.magnet import Magnet
 from weightshare.progress import ignore

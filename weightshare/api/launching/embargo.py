@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from weightshare.content import embargoes
 from weightshare.content.embargoes import Embargo
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 from weightshare.errors import MagnetError, ReleaseNotFoundError, StoreError, UsageError
 from weightshare.manifest import magnet as magnets
 from weightshare.manifest.magnet import Magnet

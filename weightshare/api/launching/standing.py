@@ -9,7 +9,8 @@ from weightshare.api.launching.embargo import public_magnet, quiet_magnet
 from weightshare.api.offering import Located, locate
 from weightshare.api.trusting import Trustee
 from weightshare.content.embargoes import Embargo, embargo_of
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.home import Home
+from weightshare.content.store import Record, Store
 from weightshare.errors import StoreError
 from weightshare.manifest.magnet import Magnet
 from weightshare.manifest.metainfo import Torrent, parse_torrent

@@ -26,8 +26,9 @@ from weightshare.api.signers import open_both
 from weightshare.api.trusting import team_of
 from weightshare.content.checkpoint import Checkpoint, scan
 from weightshare.content.hashing import hash_files
+from weightshare.content.home import Home
 from weightshare.content.receipts import Receipt, save_receipts
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.content.v1_pieces import aligned_for_twin, bad_pieces, read_pieces
 from weightshare.content.v1_twin import join_twin
 from weightshare.content.walk import SourceFile, source_file

@@ -9,8 +9,9 @@ from pathlib import Path
 from weightshare.api.results import Removed
 from weightshare.api.results.old import ListedUnsigned, UnsignedVerdict
 from weightshare.content.hashing import hash_each
+from weightshare.content.home import Home
 from weightshare.content.staging import clear_staging
-from weightshare.content.store import Home, Store
+from weightshare.content.store import Store
 from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
 from weightshare.errors import (
     AmbiguousReleaseError,

@@ -25,10 +25,11 @@ from weightshare.api.results import Fetched, Received
 from weightshare.api.results.old import VOUCHED
 from weightshare.api.trusting import Confirm, Decision, Trustee
 from weightshare.content.hashing import FileHashes, hash_files
+from weightshare.content.home import Home
 from weightshare.content.naming import put_in_place
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
 from weightshare.content.staging import clear_staging, staging_lock
-from weightshare.content.store import Home, Record, Store
+from weightshare.content.store import Record, Store
 from weightshare.errors import CorruptError, FileInTheWayError, UsageError
 from weightshare.files import sync_file
 from weightshare.manifest.info import TreeFile

@@ -11,7 +11,7 @@ from pathlib import Path
 from weightshare.api.limiting import Governor, governed
 from weightshare.api.old.targets import OldTarget
 from weightshare.api.own_files import make
-from weightshare.content.store import Home
+from weightshare.content.home import Home
 from weightshare.errors import NoSpaceError
 from weightshare.files import existing, free_space
 from weightshare.limits import Limits

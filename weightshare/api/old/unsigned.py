@@ -14,9 +14,9 @@ from weightshare.api.old.targets import OldTarget, resolve_old
 from weightshare.api.own_files import make
 from weightshare.api.results.old import UNSIGNED, Unsigned
 from weightshare.content.hashing import FileHashes, hash_files
+from weightshare.content.home import Home
 from weightshare.content.naming import put_in_place
 from weightshare.content.staging import clear_staging, staging_lock
-from weightshare.content.store import Home
 from weightshare.content.unsigned_store import ArrivedFile, UnsignedRecord, UnsignedStore
 from weightshare.errors import CorruptError, FileInTheWayError, IntegrityError, PickleError, UsageError
 from weightshare.files import sync_file
