@@ -35,6 +35,7 @@ def checks(asked: Asked) -> Iterator[Check]:
     failure.
     """
     text = asked.source.strip()
+    state = "whole"
     if text.lower().startswith(("http://", "https://")) or is_file(text):
         try:
             target = resolve(text, asked.network)
@@ -55,6 +56,8 @@ def checks(asked: Asked) -> Iterator[Check]:
         except WeightshareError as error:
             yield fail("link", error.message, error.hint, code=error.exit_code)
             return
+        if repaired.changes or repaired.dropped:
+            state = "as far as it could be repaired"
         yield from _repairs(repaired.changes, repaired.dropped)
     yield from explained(magnet, KnownPublishers.load(asked.home.known_publishers))
     answered = []
@@ -62,7 +65,7 @@ def checks(asked: Asked) -> Iterator[Check]:
         answered.append(check)
         yield check
     yield from _ways_in(answered)
-    yield Check("link", Outcome.OK, "whole; quote it, as a shell acts on its `&`", show=f"'{magnet}'")
+    yield Check("link", Outcome.OK, f"{state}; quote it, as a shell acts on its `&`", show=f"'{magnet}'")
 
 
 def _repairs(changes: Sequence[str], dropped: Sequence[str]) -> Iterator[Check]:
