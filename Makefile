@@ -28,7 +28,8 @@ demo: $(READY)
 	$(BIN)/weightshare demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
+	@# In the order of the folders: the many short files of tests/unit come last and even out the end.
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .

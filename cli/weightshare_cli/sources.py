@@ -52,4 +52,5 @@ def _is_one_link(text: str) -> bool:
     from weightshare.manifest.magnet_repair import repair
 
     repaired = repair(text)
-    return repaired.text.lower().startswith("magnet:") and "a second link" not in " ".join(repaired.dropped)
+    whole = repaired.text.lower().startswith("magnet:") and len(repaired.text.split()) == 1
+    return whole and "a second link" not in " ".join(repaired.dropped)

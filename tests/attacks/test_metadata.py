@@ -235,7 +235,9 @@ LINK = "magnet:?xt=urn:btmh:1220" + "ab" * 32
     ("link", "code", "error", "says"),
     [
         pytest.param("magnet:?xt=urn:btih:" + "ab" * 20, 3, "unsigned", "v1", id="v1-hash-alone"),
-        pytest.param("magnet:?xt=urn:btmh:1220abcd", 2, "magnet", "is damaged", id="cut-short"),
+        pytest.param(
+            "magnet:?xt=urn:btmh:1220abcd", 2, "magnet", "no whole info-hash is left", id="cut-short"
+        ),
         pytest.param(f"{LINK}&xt=urn:btmh:1220{'cd' * 32}", 2, "magnet", "two different torrents", id="both"),
         pytest.param(f"{LINK}&x.wsk=AAAA", 2, "magnet", "no publisher's fingerprint", id="no-fingerprint"),
         pytest.param(f"{LINK}&dn=%ff", 2, "magnet", "is not UTF-8", id="broken-text"),

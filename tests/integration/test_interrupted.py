@@ -20,7 +20,7 @@ from tests.integration.waiting import until
 from tests.integration.wire import connections, underway
 from weightshare.units import KIB, MIB
 
-KILLS = int(os.environ.get("WEIGHTSHARE_KILLS", "12"))
+KILLS = int(os.environ.get("WEIGHTSHARE_KILLS", "8"))
 RANDOM_SEED = int(os.environ.get("WEIGHTSHARE_KILL_SEED", str(random.SystemRandom().randrange(1 << 32))))
 
 PIECE = 256 * KIB

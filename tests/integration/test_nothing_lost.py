@@ -280,7 +280,7 @@ WALL_CLOCK = {
 }
 MAY_TELL_THE_TIME = {
     "weightshare/api",  # when something was made, for people; and whether a root has expired
-    "weightshare/content/store.py",  # what a process that was killed left behind long ago
+    "weightshare/content/home.py",  # what a process that was killed left behind long ago
     "weightshare/content/drafts.py",
     "weightshare/run/demo_checkpoint.py",
     "weightshare/trust",

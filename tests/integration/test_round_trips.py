@@ -176,7 +176,9 @@ def test_a_link_with_xs_works_before_any_peer_gives_metadata(sourced: Sourced, t
     magnet = sourced.published.magnet
     for link, waits_for in ((magnet, b"manifest "), (magnet.partition("&xs=")[0], b"metadata ")):
         before = len(sourced.web.asked)
-        done = weightshare(tmp_path, "fetch", link, *sourced.published.trust, "--timeout", "2.3")
+        user = tmp_path / waits_for.decode().strip()
+        user.mkdir()
+        done = weightshare(user, "fetch", link, *sourced.published.trust, "--timeout", "2.3")
         assert done.returncode == 5, done.stderr.decode()
         assert b"\n" + waits_for in b"\n" + done.stderr, done.stderr.decode()
         # Beside it the manifest is looked for, once peers have had a second to send it.

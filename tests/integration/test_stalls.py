@@ -116,7 +116,7 @@ def test_a_tracker_that_refuses_is_quoted(published: Published, user: Path) -> N
     assert "torrent not registered with this tracker" in failed["message"]
 
 
-@pytest.mark.parametrize(("way", "away"), [("peer", 8.0), ("x.pe", 8.0), ("tracker", 35.0)])
+@pytest.mark.parametrize(("way", "away"), [("peer", 8.0), ("x.pe", 8.0), ("tracker", 20.0)])
 def test_a_seeder_that_comes_back_is_called_within_seconds(
     published: Published, user: Path, way: str, away: float
 ) -> None:

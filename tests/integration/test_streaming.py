@@ -175,7 +175,7 @@ def test_an_architecture_nobody_has_is_refused_before_the_weights_are_here(
 ) -> None:
     user = tmp_path / "u"
     user.mkdir()
-    words = ("fetch", published.magnet, *published.trust, "--run", "--prompt", "w3", "--max-down", "64K")
+    words = ("fetch", published.magnet, *published.trust, "--run", "--prompt", "w3", "--max-down", "512K")
     with seeding(published.home) as seeder, Running(user, *words, "--peer", seeder.peer, "--json") as run:
         error = run.result(7, within=100)
     assert "NoSuchModel" in error["message"]

@@ -1,4 +1,4 @@
-"""The signed manifest without a peer: from where the `.torrent` was, from a link's second `xs=`, or from web seeds.
+"""The signed manifest without a peer: from where the `.torrent` was, or from a link's second `xs=`.
 
 The Hub has the weights and not the manifest. So the file `publish` writes for it goes beside the `.torrent`: for
 `…/m7b.torrent` it is looked for as `…/m7b.weightshare.json` and `…/weightshare.json`. What is found counts only if it
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from weightshare.api.downloads import download
 from weightshare.api.sources import Target
@@ -18,12 +18,11 @@ from weightshare.errors import DownloadError, ManifestNotFoundError
 from weightshare.manifest.merkle import file_root_from_leaves, leaves_of
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
-from weightshare.swarm.networks import Network, allowed_urls, allowed_web_seeds
+from weightshare.swarm.networks import Network, allowed_urls
 from weightshare.units import MAX_ENVELOPE
 
 PATIENCE = 1.0
 """Seconds that peers have to send it first: theirs costs no server anything."""
-_MOST = 8  # places that are tried
 
 
 def beside(url: str) -> tuple[str, ...]:
@@ -38,17 +37,13 @@ def beside(url: str) -> tuple[str, ...]:
     )
 
 
-def places_of(target: Target, info: Info, network: Network) -> tuple[tuple[str, bool], ...]:
-    """URLs at which the manifest may be, best first, and whether each is a stranger's word and not the user's own."""
-    own = target.torrent.web_seeds if target.torrent is not None else ()
-    found: dict[str, bool] = {}
-    for url in beside(target.origin) if target.origin else ():
-        found[url] = target.claimed
-    for url in allowed_web_seeds(network, dict.fromkeys((*target.magnet.web_seeds, *own))):
-        if not urlsplit(url).path.rstrip("/").endswith("/resolve"):  # the Hub has none
-            found.setdefault(f"{url.rstrip('/')}/{quote(info.name)}/{MANIFEST_NAME}", True)
-    allowed = set(allowed_urls(network, found))
-    return tuple((url, claimed) for url, claimed in found.items() if url in allowed)[:_MOST]
+def places_of(target: Target, network: Network) -> tuple[tuple[str, bool], ...]:
+    """URLs at which the manifest may be, best first, and whether each is a stranger's word and not the user's own.
+
+    Web seeds are none of them: nobody asks those before the gate.
+    """
+    urls = beside(target.origin) if target.origin else ()
+    return tuple((url, target.claimed) for url in allowed_urls(network, urls))
 
 
 def is_own(info: Info, envelope: bytes) -> bool:
@@ -70,7 +65,7 @@ def seek(
     tried = []
     if target.envelope is not None:
         tried.append("the manifest that came with the link is of another release")
-    for url, claimed in places_of(target, info, network):
+    for url, claimed in places_of(target, network):
         if stop():
             break
         try:

@@ -197,7 +197,7 @@ def _from_bytes(data: bytes, name: str) -> Target:
     try:
         torrent = parse_torrent(data)
     except MetainfoError as error:
-        if error.facts.get("field") != "meta version":
+        if not error.facts.get("v1"):
             raise
         raise UnsignedError(
             f"{name} is a v1 torrent, and no signed release can be proven by one.", hint=_OLD

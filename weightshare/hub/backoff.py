@@ -67,7 +67,9 @@ def retry_after(headers: Headers) -> float | None:
             at = parsedate_to_datetime(said)
         except (ValueError, IndexError, TypeError):
             return None
-        now = server_time(headers) or time.time()
+        now = server_time(headers)
+        if now is None:  # our own clock may be wrong, and set while we wait
+            return None
         return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now)
     limit = _RATE_LIMIT.search(headers.get("RateLimit") or "")
     return float(limit[1]) if limit else None

@@ -81,8 +81,8 @@ def kept_until(url: str, headers: Headers) -> float:
         url: signed or not.
         headers: of the answer that led there; its clock counts, where it says.
     """
-    end = expiry(url)
-    life = _UNSAID if end is None else end - (server_time(headers) or time.time())
+    end, now = expiry(url), server_time(headers)
+    life = _UNSAID if end is None or now is None else end - now
     return time.monotonic() + life - min(_MARGIN, max(0.0, _SHARE * life))
 
 

@@ -37,6 +37,7 @@ def parse_info(raw: bytes) -> Info:
             f"The info dictionary's `meta version` is {quoted(str(version))}, not 2.",
             hint="Only BitTorrent v2 and hybrid torrents carry hashes to rely on; v1 has SHA-1 alone.",
             field="meta version",
+            v1=version is None and b"file tree" not in info,
         )
     piece_length = info.get(b"piece length")
     if not isinstance(piece_length, int):

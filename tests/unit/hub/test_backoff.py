@@ -16,7 +16,7 @@ from weightshare.hub.backoff import Pace, Patience, retry_after
         ({"Retry-After": "7"}, 7.0),
         ({"Retry-After": " 0 "}, 0.0),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 30.0),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 07:29:00 GMT"}, 0.0),
         ({"RateLimit": '"api";r=0;t=55'}, 55.0),
         ({"RateLimit": '"api";r=9;t=55'}, None),
         ({"Retry-After": "soon"}, None),
@@ -30,10 +30,9 @@ def test_what_an_answer_asks(headers: dict[str, str], seconds: float | None) -> 
     assert retry_after(headers) == seconds
 
 
-def test_a_date_without_the_servers_clock_goes_by_ours() -> None:
-    asked = retry_after({"Retry-After": http_date(20)})
-    assert asked is not None
-    assert 18 < asked <= 20
+def test_a_date_without_the_servers_clock_says_nothing() -> None:
+    """Ours may be years off, or be set while we wait."""
+    assert retry_after({"Retry-After": http_date(20)}) is None
 
 
 def test_waits_grow_and_have_an_end() -> None:
