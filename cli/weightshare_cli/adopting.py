@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from weightshare.units import format_size
 from weightshare_cli import options as shared
 from weightshare_cli import output, progress
+from weightshare_cli.gathering import gathered
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.passphrase import known
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from weightshare.api.asking import Asked
     from weightshare.api.results.old import Adopted
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 _NOT_WITH = (
     *("hub", "oms_key", "sshsig", "prepare", "finish", "piece_length", "v2_only", "v1_twin"),
@@ -57,18 +55,8 @@ _OPTIONS = (
 )
 
 
-def options(function: F) -> F:
-    """The options of `publish` about adoption; the command is called with one `adopting: Adopting`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        adopting = Adopting(kwargs.pop("adopt"), kwargs.pop("adopt_peers"))
-        return function(*args, adopting=adopting, **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+options = gathered("adopting", Adopting, _OPTIONS, {"adopt": "source", "adopt_peers": "peers"})
+"""The options of `publish` about adoption; the command is called with one `adopting: Adopting`."""
 
 
 def adopt(

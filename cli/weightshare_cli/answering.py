@@ -5,12 +5,11 @@ For every command that ends with a model that is ready; what makes it ready is t
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +18,7 @@ from weightshare.progress import Observer
 from weightshare.units import format_size
 from weightshare_cli import missing_pages, output, progress
 from weightshare_cli import options as shared
+from weightshare_cli.gathering import gathered
 from weightshare_cli.options import Settings
 from weightshare_cli.writing import Writer
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from weightshare.api.results import Ran
     from weightshare.api.running import OpenRunner
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_PROMPT = 1024 * 1024
 """Longest prompt, in characters."""
@@ -90,34 +89,6 @@ class Answering:
 
 NAMES = tuple(field.name for field in fields(Answering))
 """The parameters that `options` adds."""
-
-
-def options(function: F) -> F:
-    """The options of a command that answers; it is called with one `answering: Answering`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        said = {field.name: kwargs.pop(field.name) for field in fields(Answering)}
-        return function(*args, answering=Answering(**said), **kwargs)
-
-    decorated: Any = collect
-    for option in reversed((*_OPTIONS, *_LOADING)):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
-
-
-def loading_options(function: F) -> F:
-    """The options that say how a model is loaded, alone; the command is called with one `answering: Answering`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        said = {name: kwargs.pop(name) for name in Answering().loading()}
-        return function(*args, answering=Answering(**said), **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_LOADING):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
 
 
 def answer(
@@ -267,3 +238,9 @@ _LOADING = (
         "notice a disk that returns other bytes, nor whoever can write its files and set its clock.",
     ),
 )
+
+options = gathered("answering", Answering, (*_OPTIONS, *_LOADING))
+"""The options of a command that answers; it is called with one `answering: Answering`."""
+
+loading_options = gathered("answering", Answering, _LOADING, tuple(Answering().loading()))
+"""The options that say how a model is loaded, alone; the command is called with one `answering: Answering`."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from weightshare_cli import options as shared
 from weightshare_cli import output
+from weightshare_cli.gathering import gathered
 from weightshare_cli.options import Settings
 
 if TYPE_CHECKING:
     from weightshare.api.asking import Asked
     from weightshare.api.origin import Origin
     from weightshare.api.results import HubStanding
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +100,6 @@ class Snapshot:
     origin: Origin
 
 
-def options(function: F) -> F:
-    """The options; the command is called with one `from_hub: FromHub`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, hub: str | None, partial: bool, **kwargs: Any) -> Any:
-        return function(*args, from_hub=FromHub(hub, partial), **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
-
-
 def row(standing: HubStanding | None) -> tuple[str, str | None]:
     """The line that says how the files stand to the Hub's."""
     return "Hub", standing.said if standing is not None else None
@@ -135,3 +119,6 @@ _OPTIONS = (
         help="With --hub: only the files that the cache has; download none.",
     ),
 )
+
+options = gathered("from_hub", FromHub, _OPTIONS)
+"""The options; the command is called with one `from_hub: FromHub`."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from weightshare.errors import UsageError
 from weightshare_cli import options as shared
 from weightshare_cli import output
+from weightshare_cli.gathering import gathered
 
 if TYPE_CHECKING:
     from weightshare.api.hub_cache import HubCache
     from weightshare.api.results import InHubCache
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +79,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def options(function: F) -> F:
-    """The options of a command that fetches; it is called with one `landing: LandingPlace`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        said = {name: kwargs.pop(name) for name in ("into", "hf_cache", "move_main")}
-        return function(*args, landing=LandingPlace(**said), **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+options = gathered("landing", LandingPlace, _OPTIONS)
+"""The options of a command that fetches; it is called with one `landing: LandingPlace`."""
 
 
 def say(place: InHubCache | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ import click
 from weightshare.errors import UsageError
 from weightshare_cli import embargoes, output
 from weightshare_cli import options as shared
+from weightshare_cli.gathering import gathered
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.rehearsing import Rehearsal, rehearse
@@ -77,34 +78,6 @@ class Launching:
         """Say what an embargo means, beside the release that was made."""
         if made.embargo is not None and not settings.quiet and not settings.json:
             embargoes.explain(made, out)
-
-
-def options(function: F) -> F:
-    """The options of `publish`; it is called with one `launching: Launching`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        said = {field.name: kwargs.pop(field.name) for field in fields(Launching)}
-        return function(*args, launching=Launching(**said), **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
-
-
-def trying(function: F) -> F:
-    """The options of a command that rehearses; it is called with one `rehearsal: Rehearsal`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        said = {field.name: kwargs.pop(field.name) for field in fields(Rehearsal)}
-        return function(*args, rehearsal=Rehearsal(**said), **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_TRYING):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
 
 
 def allow(function: F) -> F:
@@ -186,3 +159,7 @@ _OPTIONS = (
         help_text="End an embargo, also of a release that is being served; needs no DIR.",
     ),
 )
+options = gathered("launching", Launching, _OPTIONS)
+"""The options of `publish`; it is called with one `launching: Launching`."""
+trying = gathered("rehearsal", Rehearsal, _TRYING)
+"""The options of a command that rehearses; it is called with one `rehearsal: Rehearsal`."""

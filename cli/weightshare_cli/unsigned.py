@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +17,7 @@ from weightshare_cli import options as shared
 from weightshare_cli import output, progress
 from weightshare_cli.asking import ask_about, can_ask
 from weightshare_cli.errors import paragraph
+from weightshare_cli.gathering import gathered
 from weightshare_cli.home import home_of
 from weightshare_cli.options import Settings
 from weightshare_cli.sources import given
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from weightshare.api.results.old import Unsigned
     from weightshare.manifest.plain import Plain
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 _WHOLE_ONLY = (
     "include",
@@ -78,18 +77,8 @@ _OPTIONS = (
 )
 
 
-def options(function: F) -> F:
-    """The options of `fetch` for old torrents; the command is called with one `old: Old`."""
-
-    @functools.wraps(function)
-    def collect(*args: Any, **kwargs: Any) -> Any:
-        old = Old(unsigned=kwargs.pop("unsigned"), manifest=kwargs.pop("manifest"))
-        return function(*args, old=old, **kwargs)
-
-    decorated: Any = collect
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+options = gathered("old", Old, _OPTIONS)
+"""The options of `fetch` for old torrents; the command is called with one `old: Old`."""
 
 
 def fetch(
