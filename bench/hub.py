@@ -11,11 +11,11 @@ checks anything. `--per-connection RATE` has nginx give each connection no more,
 
 The bound. On two cores everything is copies: nginx spends about 0.25 core-seconds a GiB on sendfile, whoever receives
 0.6 to 0.9 on taking it from the socket and writing it to the page cache, and SHA-256 with the processor's own
-instructions another 0.7. One client thread therefore ends near 1 GiB/s whatever it is written in; ours needs the second
-core for its hashes. Prediction, written before the first run: `ranges` 1.0 to 1.2 of the best of the others, `hf` half
-of curl for the time that Python and its HTTP library take, `weightshare` 0.5 to 0.7, because the engine copied and
-hashed each piece once more; since then `--sources hub` goes without an engine. With `--per-connection` the number of connections decides: curl and hf have one for each
-file, we four in all by default.
+instructions another 0.7. One client thread therefore ends near 1 GiB/s whatever it is written in; ours needs the
+second core for its hashes. Prediction, written before the first run: `ranges` 1.0 to 1.2 of the best of the others,
+`hf` half of curl for the time that Python and its HTTP library take, `weightshare` 0.5 to 0.7, because the engine
+copied and hashed each piece once more; since then `--sources hub` goes without an engine. With `--per-connection` the
+number of connections decides: curl and hf have one for each file, we four in all by default.
 
 Data lies in /dev/shm unless told otherwise: the source is warm; the target is new in each run. Starting up is part of
 all figures. The sides take turns, and medians count. `ratios.vs_best` is `ranges` over the fastest of `hf`, `curl` and

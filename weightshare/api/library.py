@@ -8,12 +8,13 @@ from pathlib import Path
 
 from weightshare.api.cache_removing import prune_cache, take_out
 from weightshare.api.found_in_place import clear
+from weightshare.api.own_files import delete
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.embargoes import embargo_of
 from weightshare.content.home import Home
 from weightshare.content.staging import clear_staging
 from weightshare.content.store import Record, Store
-from weightshare.errors import DiskError, StoreLockedError
+from weightshare.errors import StoreLockedError
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.statement import parse
@@ -81,16 +82,7 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
                 if place in others:
                     kept += 1
                     continue
-                size = place.stat().st_size
-                try:
-                    place.unlink()
-                except OSError as error:
-                    raise DiskError(
-                        f"{place} cannot be deleted: {error.strerror or error}.",
-                        hint="Check the folder's permissions, then run the same command again.",
-                        path=str(place),
-                    ) from error
-                deleted, freed = deleted + 1, freed + size
+                deleted, freed = deleted + 1, freed + delete(place)
             clear_staging(record.staging)
             _prune(record.path, paths, home.models)
         store.forget(record)

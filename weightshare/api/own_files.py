@@ -1,4 +1,4 @@
-"""The files that a fetch writes itself, beside the release's: what it keeps for itself, the signed manifest."""
+"""Files that are ours to write and delete: what a fetch keeps for itself, the signed manifest, and what it brought."""
 
 from __future__ import annotations
 
@@ -45,6 +45,24 @@ def place(data: bytes, staged: Path, target: Path) -> None:
         sync_folder(target.parent)
     except OSError as error:
         raise _refused(target, error) from error
+
+
+def delete(path: Path) -> int:
+    """Delete a file; returns the bytes it had.
+
+    Raises:
+        DiskError: it cannot be deleted.
+    """
+    size = path.stat().st_size
+    try:
+        path.unlink()
+    except OSError as error:
+        raise DiskError(
+            f"{path} cannot be deleted: {error.strerror or error}.",
+            hint="Check the folder's permissions, then run the same command again.",
+            path=str(path),
+        ) from error
+    return size
 
 
 def _refused(path: Path, error: OSError) -> DiskError | NoSpaceError:

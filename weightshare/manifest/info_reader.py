@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from weightshare.errors import MetainfoError, UnsafePathError
 from weightshare.manifest import bencode
 from weightshare.manifest.info import PAD_FOLDER, Info, TreeFile, V1File, check_names, check_piece_length
+from weightshare.manifest.info_texts import problem, text_of
 from weightshare.manifest.text import quoted
 from weightshare.units import MAX_FILES, MAX_INFO, MAX_JSON_INTEGER, MAX_PART, MAX_PATH_DEPTH
 
@@ -30,7 +31,7 @@ def parse_info(raw: bytes) -> Info:
     """
     info = bencode.decode(raw, limit=MAX_INFO, what="info dictionary")
     if not isinstance(info, dict):
-        raise _error("", "it is no dictionary")
+        raise problem("", "it is no dictionary")
     version = info.get(b"meta version")
     if version != 2:
         raise MetainfoError(
@@ -41,22 +42,22 @@ def parse_info(raw: bytes) -> Info:
         )
     piece_length = info.get(b"piece length")
     if not isinstance(piece_length, int):
-        raise _error("piece length", "an integer is expected")
+        raise problem("piece length", "an integer is expected")
     try:
         check_piece_length(piece_length)
     except ValueError as error:
-        raise _error("piece length", str(error)) from error
-    name = _text(info.get(b"name"), "name")
+        raise problem("piece length", str(error)) from error
+    name = text_of(info.get(b"name"), "name")
     _same_in_utf8(info, b"name", info.get(b"name"), "name.utf-8")
     tree = info.get(b"file tree")
     if not isinstance(tree, dict):
-        raise _error("file tree", "a dictionary is expected")
+        raise problem("file tree", "a dictionary is expected")
     files = _walk(tree)
     v1_files = _v1_list(info)
     check_names(name, [file.path for file in files], hybrid=v1_files is not None)
     parsed = Info(name, piece_length, files, v1_files, raw)
     if sum(file.size for file in files) > MAX_JSON_INTEGER:
-        raise _error("file tree", "the files' sizes add up past 2^53-1")
+        raise problem("file tree", "the files' sizes add up past 2^53-1")
     if v1_files is not None:
         _compare(parsed, v1_files, single="length" if b"length" in info else "", pieces=info.get(b"pieces"))
     return parsed
@@ -79,7 +80,7 @@ def _walk(tree: dict[bytes, object]) -> tuple[TreeFile, ...]:
             files.append(_leaf(path, leaf))
             continue
         if not node:
-            raise _error("file tree", f"the folder {quoted(path)} is empty")
+            raise problem("file tree", f"the folder {quoted(path)} is empty")
         if depth >= MAX_PATH_DEPTH:
             raise UnsafePathError(
                 f"Unsafe path {quoted(path)}: more than {MAX_PATH_DEPTH} parts deep.",
@@ -88,32 +89,32 @@ def _walk(tree: dict[bytes, object]) -> tuple[TreeFile, ...]:
             )
         # Every node holds a file at least, so this bounds the files before their paths are even built.
         if len(files) + len(stack) + len(node) > MAX_FILES + 1:
-            raise _error("file tree", f"more than {MAX_FILES:,} files beside the manifest")
+            raise problem("file tree", f"more than {MAX_FILES:,} files beside the manifest")
         for part, child in reversed(node.items()):
             text = _part(part, path)
             if not isinstance(child, dict):
-                raise _error("file tree", f"{quoted(text)} is no dictionary")
+                raise problem("file tree", f"{quoted(text)} is no dictionary")
             stack.append((f"{path}/{text}" if path else text, child, depth + 1))
     if not files:
-        raise _error("file tree", "it holds no file")
+        raise problem("file tree", "it holds no file")
     return tuple(files)
 
 
 def _leaf(path: str, leaf: object) -> TreeFile:
     where = f"file tree: {quoted(path)}"
     if not isinstance(leaf, dict):
-        raise _error(where, "a dictionary is expected")
+        raise problem(where, "a dictionary is expected")
     _refuse_attributes(leaf, where, allowed=(b"",))
     size = leaf.get(b"length")
     if not isinstance(size, int) or not 0 <= size <= MAX_JSON_INTEGER:
-        raise _error(where, "a `length` from 0 to 2^53-1 is expected")
+        raise problem(where, "a `length` from 0 to 2^53-1 is expected")
     root = leaf.get(b"pieces root")
     if size == 0:
         if root is not None:
-            raise _error(where, "an empty file has no `pieces root`")
+            raise problem(where, "an empty file has no `pieces root`")
         return TreeFile(path, 0, None)
     if not isinstance(root, bytes) or len(root) != 32:
-        raise _error(where, "a `pieces root` of 32 bytes is expected")
+        raise problem(where, "a `pieces root` of 32 bytes is expected")
     return TreeFile(path, size, root)
 
 
@@ -121,43 +122,43 @@ def _v1_list(info: dict[bytes, object]) -> tuple[V1File, ...] | None:
     if not any(key in info for key in (b"files", b"length", b"pieces")):
         return None
     if b"pieces" not in info or (b"files" in info) == (b"length" in info):
-        raise _error("pieces", "half a v1 list: `pieces` and one of `files` and `length` belong together")
+        raise problem("pieces", "half a v1 list: `pieces` and one of `files` and `length` belong together")
     if b"length" in info:
         _refuse_attributes(info, "length", allowed=(b"",))
         size = info[b"length"]
         if not isinstance(size, int) or size < 0:
-            raise _error("length", "a size is expected")
-        return (V1File(_text(info[b"name"], "name"), size),)
+            raise problem("length", "a size is expected")
+        return (V1File(text_of(info[b"name"], "name"), size),)
     entries = info[b"files"]
     if not isinstance(entries, list):
-        raise _error("files", "a list is expected")
+        raise problem("files", "a list is expected")
     if len(entries) > 2 * (MAX_FILES + 1):
-        raise _error("files", f"{len(entries):,} entries are too many")
+        raise problem("files", f"{len(entries):,} entries are too many")
     return tuple(_v1_entry(entry, index) for index, entry in enumerate(entries))
 
 
 def _v1_entry(entry: object, index: int) -> V1File:
     where = f"files[{index}]"
     if not isinstance(entry, dict):
-        raise _error(where, "a dictionary is expected")
+        raise problem(where, "a dictionary is expected")
     _refuse_attributes(entry, where, allowed=(b"", b"p"))
     size, parts = entry.get(b"length"), entry.get(b"path")
     if not isinstance(size, int) or not 0 <= size <= MAX_JSON_INTEGER:
-        raise _error(f"{where}.length", "a size from 0 to 2^53-1 is expected")
+        raise problem(f"{where}.length", "a size from 0 to 2^53-1 is expected")
     if not isinstance(parts, list) or not 0 < len(parts) <= MAX_PATH_DEPTH:
-        raise _error(f"{where}.path", f"a list of 1 to {MAX_PATH_DEPTH} names is expected")
+        raise problem(f"{where}.path", f"a list of 1 to {MAX_PATH_DEPTH} names is expected")
     _same_in_utf8(entry, b"path", parts, f"{where}.path.utf-8")
     path = "/".join(_part(part, where) for part in parts)
     pad = entry.get(b"attr") == b"p"
     if pad and not re.fullmatch(rf"{re.escape(PAD_FOLDER)}/{size}(-[1-9][0-9]{{0,6}})?", path, re.ASCII):
-        raise _error(f"{where}.path", f"a pad file of {size} bytes is named {PAD_FOLDER}/{size}")
+        raise problem(f"{where}.path", f"a pad file of {size} bytes is named {PAD_FOLDER}/{size}")
     return V1File(path, size, pad)
 
 
 def _compare(info: Info, v1_files: Sequence[V1File], *, single: str, pieces: object) -> None:
     """Hold the v1 list against the tree: a v1 client must get the same files as a v2 client."""
     if bool(single) != info.single_file:
-        raise _error("files", "the v1 list and the tree differ on whether this is a single file")
+        raise problem("files", "the v1 list and the tree differ on whether this is a single file")
     expected = iter(info.files)
     offset = 0
     for index, entry in enumerate(v1_files):
@@ -165,62 +166,45 @@ def _compare(info: Info, v1_files: Sequence[V1File], *, single: str, pieces: obj
         short = -offset % info.piece_length
         if entry.pad:
             if entry.size != short or not short:
-                raise _error(where, f"a pad of {entry.size} bytes where {short} are missing to a piece")
+                raise problem(where, f"a pad of {entry.size} bytes where {short} are missing to a piece")
         else:
             file = next(expected, None)
             if file is None:
-                raise _error(where, f"{quoted(entry.path)} is not in the tree")
+                raise problem(where, f"{quoted(entry.path)} is not in the tree")
             if (entry.path, entry.size) != (file.path, file.size):
-                raise _error(
+                raise problem(
                     where,
                     f"{quoted(entry.path)} of {entry.size} bytes, "
                     f"where the tree has {quoted(file.path)} of {file.size}",
                 )
             if entry.size and short:
-                raise _error(where, f"{quoted(entry.path)} starts within a piece; a pad is missing")
+                raise problem(where, f"{quoted(entry.path)} starts within a piece; a pad is missing")
         offset += entry.size
     missing = next(expected, None)
     if missing is not None:
-        raise _error("files", f"{quoted(missing.path)} of the tree is missing")
+        raise problem("files", f"{quoted(missing.path)} of the tree is missing")
     count = -(-offset // info.piece_length)
     if not isinstance(pieces, bytes) or len(pieces) != 20 * count:
         found = f"{len(pieces)} bytes" if isinstance(pieces, bytes) else "no text"
-        raise _error("pieces", f"{found}; 20 for each of {count} pieces are expected")
+        raise problem("pieces", f"{found}; 20 for each of {count} pieces are expected")
 
 
 def _refuse_attributes(entry: dict[bytes, object], where: str, *, allowed: tuple[bytes, ...]) -> None:
     attributes = entry.get(b"attr", b"")
     if b"symlink path" in entry or attributes not in allowed:
-        raise _error(where, "links, executable, hidden and other special files (`attr`) are refused")
+        raise problem(where, "links, executable, hidden and other special files (`attr`) are refused")
 
 
 def _same_in_utf8(entry: dict[bytes, object], key: bytes, value: object, where: str) -> None:
     # Some v1 clients prefer `name.utf-8` and `path.utf-8`: another value there is another view of the files.
     twin = key + b".utf-8"
     if twin in entry and entry[twin] != value:
-        raise _error(where, "it differs from the plain field")
+        raise problem(where, "it differs from the plain field")
 
 
 def _part(part: object, where: str) -> str:
-    text = _text(part, where)
+    text = text_of(part, where)
     if not text or "/" in text or len(text) > MAX_PART:
         reason = f"a part is empty, holds `/`, or is longer than {MAX_PART} bytes"
         raise UnsafePathError(f"Unsafe name {quoted(text)}: {reason}.", path=text, reason=reason)
     return text
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, bytes):
-        raise _error(where, "a text is expected")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        shown = value[:120].decode("utf-8", "backslashreplace")
-        raise UnsafePathError(
-            f"Unsafe name {quoted(shown)}: it is not UTF-8.", path=shown, reason="it is not UTF-8"
-        ) from error
-
-
-def _error(where: str, problem: str) -> MetainfoError:
-    subject = f"The info dictionary, field `{where}`" if where else "The info dictionary"
-    return MetainfoError(f"{subject}: {problem}.", field=where)

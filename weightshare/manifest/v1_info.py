@@ -11,11 +11,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from weightshare.errors import MetainfoError, UnsafePathError
 from weightshare.manifest import bencode
 from weightshare.manifest.info import MAX_PIECE_LENGTH, V1File
+from weightshare.manifest.info_texts import problem, text_of
 from weightshare.manifest.paths import check_part, check_path, check_paths
-from weightshare.manifest.text import quoted
 from weightshare.units import MAX_FILES, MAX_INFO, MAX_JSON_INTEGER, MAX_PATH_DEPTH
 
 _SHA1 = 20
@@ -72,32 +71,32 @@ def parse_v1_info(raw: bytes) -> V1Info:
     """
     info = bencode.decode(raw, limit=MAX_INFO, what="info dictionary")
     if not isinstance(info, dict):
-        raise _error("", "it is no dictionary")
+        raise problem("", "it is no dictionary")
     if b"meta version" in info or b"file tree" in info:
-        raise _error(
+        raise problem(
             "meta version", "it is a torrent of version 2 or a hybrid, where a plain v1 one is expected"
         )
     piece_length = info.get(b"piece length")
     if not isinstance(piece_length, int) or not 0 < piece_length <= MAX_PIECE_LENGTH:
-        raise _error("piece length", f"bytes from 1 to {MAX_PIECE_LENGTH:,} are expected")
-    name = _text(info.get(b"name"), "name")
+        raise problem("piece length", f"bytes from 1 to {MAX_PIECE_LENGTH:,} are expected")
+    name = text_of(info.get(b"name"), "name")
     _same_in_utf8(info, b"name", info.get(b"name"), "name.utf-8")
     check_part(name)
     single = b"files" not in info
     if single == (b"length" not in info):
-        raise _error("files", "either `files` or `length` is expected")
+        raise problem("files", "either `files` or `length` is expected")
     entries = (_single(info, name),) if single else _list(info[b"files"])
     files = [entry.path for entry in entries if not entry.pad]
     if not files:
-        raise _error("files", "it holds no file")
+        raise problem("files", "it holds no file")
     check_paths(files)
     total = sum(entry.size for entry in entries)
     if total > MAX_JSON_INTEGER:
-        raise _error("files", "the sizes add up past 2^53-1")
+        raise problem("files", "the sizes add up past 2^53-1")
     pieces, count = info.get(b"pieces"), -(-total // piece_length)
     if not isinstance(pieces, bytes) or len(pieces) != _SHA1 * count:
         found = f"{len(pieces)} bytes" if isinstance(pieces, bytes) else "no text"
-        raise _error("pieces", f"{found}; {_SHA1} for each of {count:,} pieces are expected")
+        raise problem("pieces", f"{found}; {_SHA1} for each of {count:,} pieces are expected")
     return V1Info(name, piece_length, entries, single, pieces, raw)
 
 
@@ -108,25 +107,25 @@ def _single(info: dict[bytes, object], name: str) -> V1File:
 
 def _list(entries: object) -> tuple[V1File, ...]:
     if not isinstance(entries, list):
-        raise _error("files", "a list is expected")
+        raise problem("files", "a list is expected")
     if len(entries) > 2 * (MAX_FILES + 1):
-        raise _error("files", f"{len(entries):,} entries are too many")
+        raise problem("files", f"{len(entries):,} entries are too many")
     found = tuple(_entry(entry, index) for index, entry in enumerate(entries))
     if sum(not entry.pad for entry in found) > MAX_FILES:
-        raise _error("files", f"more than {MAX_FILES:,} files")
+        raise problem("files", f"more than {MAX_FILES:,} files")
     return found
 
 
 def _entry(entry: object, index: int) -> V1File:
     where = f"files[{index}]"
     if not isinstance(entry, dict):
-        raise _error(where, "a dictionary is expected")
+        raise problem(where, "a dictionary is expected")
     _refuse_attributes(entry, where, allowed=(b"", b"p"))
     size, parts = _size(entry.get(b"length"), f"{where}.length"), entry.get(b"path")
     if not isinstance(parts, list) or not 0 < len(parts) <= MAX_PATH_DEPTH:
-        raise _error(f"{where}.path", f"a list of 1 to {MAX_PATH_DEPTH} names is expected")
+        raise problem(f"{where}.path", f"a list of 1 to {MAX_PATH_DEPTH} names is expected")
     _same_in_utf8(entry, b"path", parts, f"{where}.path.utf-8")
-    names = [_text(part, f"{where}.path") for part in parts]
+    names = [text_of(part, f"{where}.path") for part in parts]
     for name in names:
         check_part(name)  # a part may not hold `/`, which would be gone once they are joined
     path = "/".join(names)
@@ -136,33 +135,16 @@ def _entry(entry: object, index: int) -> V1File:
 
 def _size(value: object, where: str) -> int:
     if not isinstance(value, int) or not 0 <= value <= MAX_JSON_INTEGER:
-        raise _error(where, "a size from 0 to 2^53-1 is expected")
+        raise problem(where, "a size from 0 to 2^53-1 is expected")
     return value
 
 
 def _refuse_attributes(entry: dict[bytes, object], where: str, *, allowed: tuple[bytes, ...]) -> None:
     if b"symlink path" in entry or entry.get(b"attr", b"") not in allowed:
-        raise _error(where, "links, executable, hidden and other special files (`attr`) are refused")
+        raise problem(where, "links, executable, hidden and other special files (`attr`) are refused")
 
 
 def _same_in_utf8(entry: dict[bytes, object], key: bytes, value: object, where: str) -> None:
     # Some clients prefer `name.utf-8` and `path.utf-8`: another value there is another view of the files.
     if key + b".utf-8" in entry and entry[key + b".utf-8"] != value:
-        raise _error(where, "it differs from the plain field")
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, bytes):
-        raise _error(where, "a text is expected")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        shown = value[:120].decode("utf-8", "backslashreplace")
-        raise UnsafePathError(
-            f"Unsafe name {quoted(shown)}: it is not UTF-8.", path=shown, reason="it is not UTF-8"
-        ) from error
-
-
-def _error(where: str, problem: str) -> MetainfoError:
-    subject = f"The info dictionary, field `{where}`" if where else "The info dictionary"
-    return MetainfoError(f"{subject}: {problem}.", field=where)
+        raise problem(where, "it differs from the plain field")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from weightshare.api.own_files import delete
 from weightshare.api.results import Removed
 from weightshare.api.results.old import ListedUnsigned, UnsignedVerdict
 from weightshare.content.hashing import hash_each
@@ -17,7 +18,6 @@ from weightshare.errors import (
     AmbiguousReleaseError,
     CheckpointError,
     CorruptError,
-    DiskError,
     ReleaseNotFoundError,
     StoreError,
     UnsignedError,
@@ -93,16 +93,7 @@ def rm_unsigned(record: UnsignedRecord, *, home: Home | None = None) -> Removed:
             place = record.path / file.path
             if not place.is_file():
                 continue
-            size = place.stat().st_size
-            try:
-                place.unlink()
-            except OSError as error:
-                raise DiskError(
-                    f"{place} cannot be deleted: {error.strerror or error}.",
-                    hint="Check the folder's permissions, then run the same command again.",
-                    path=str(place),
-                ) from error
-            deleted, freed = deleted + 1, freed + size
+            deleted, freed = deleted + 1, freed + delete(place)
         clear_staging(record.staging)
         if not proven:
             _prune(record.path, [file.path for file in record.files])
