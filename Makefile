@@ -28,8 +28,7 @@ demo: $(READY)
 	$(BIN)/weightshare demo
 
 test: $(READY)
-	@# In the order of the folders: the many short files of tests/unit come last and even out the end.
-	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

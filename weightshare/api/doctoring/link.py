@@ -57,7 +57,7 @@ def checks(asked: Asked) -> Iterator[Check]:
             yield fail("link", error.message, error.hint, code=error.exit_code)
             return
         if repaired.changes or repaired.dropped:
-            state = "as far as it could be repaired"
+            state = "what is left of it" if repaired.dropped else "repaired"
         yield from _repairs(repaired.changes, repaired.dropped)
     yield from explained(magnet, KnownPublishers.load(asked.home.known_publishers))
     answered = []
