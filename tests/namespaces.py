@@ -109,6 +109,7 @@ class Lan:
     def __enter__(self) -> Self:
         try:
             _ip("netns", "add", self.hub)
+            self._hub("ip", "link", "set", "lo", "up")
             snooping = "1" if self._multicast else "0"
             self._hub("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", snooping)
             self._hub("ip", "addr", "add", f"{GATEWAY}/15", "dev", "br0")

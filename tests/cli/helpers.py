@@ -16,9 +16,7 @@ COMMAND = [sys.executable, "-m", "weightshare_cli"]
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """An environment in which nothing of the user's shows: own home folder, loopback only, 80 columns."""
-    # RES_OPTIONS: a session of an earlier test in this process may have told the resolver to ask nobody.
-    hidden = ("WEIGHTSHARE_", "HF_", "RES_OPTIONS")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEIGHTSHARE_", "HF_"))}
     search = [str(ROOT), str(ROOT / "cli"), *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
     return kept | {
         "HOME": str(home),

@@ -19,7 +19,6 @@ class Inside:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._patch = patch
-        patch.setenv("RES_OPTIONS", "")  # which a command may add to, for the rest of its process
 
     def __call__(self, home: Path, *words: str, status: int = 0) -> dict[str, Any]:
         """Run one command with `--json` that must end with this status, and return its one object."""

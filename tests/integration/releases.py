@@ -57,6 +57,6 @@ def fetch(home: Path, published: Published, *words: str, status: int = 0, source
 
 def assert_whole(folder: Path, published: Published) -> None:
     """The folder holds the release's files, the signed manifest, and nothing else."""
-    assert contents(folder) == contents(published.folder)
+    assert contents(folder) == contents(published.folder), folder
     assert (folder / MANIFEST_NAME).is_file()
     assert not (folder / STAGING).exists()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
-import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote_from_bytes, urlsplit
 
 from tests.integration.releases import Published
 from tests.integration.waiting import until
@@ -56,7 +56,8 @@ def open_tracker(
     # It gives up root and takes the folder for the root of its file system: not one that only its maker may enter.
     folder = Path(tempfile.mkdtemp(prefix="weightshare-tracker-"))
     folder.chmod(0o755)
-    (folder / "list").write_text("".join(f"{text}\n" for text in hashes))
+    known = os.urandom(20)
+    (folder / "list").write_text("".join(f"{text}\n" for text in (*hashes, known.hex())))
     listed = "list" if os.geteuid() == 0 else str(folder / "list")
     words = ["-i", address, "-p", str(port), "-P", str(port), "-d", str(folder), "-w", listed]
     with tempfile.TemporaryFile() as log:
@@ -69,10 +70,11 @@ def open_tracker(
             start_new_session=True,
         )
         try:
-            if before:
-                until(lambda: _listed(process.pid, port), "opentracker to listen", within=10)
-            else:
-                until(lambda: _answers(address, port, process), "opentracker to listen", within=10)
+            until(
+                lambda: _admits(address, port, known, before, process),
+                "opentracker to read its list",
+                within=10,
+            )
             yield OpenTracker(address, port)
         finally:
             process.kill()
@@ -80,17 +82,19 @@ def open_tracker(
             shutil.rmtree(folder)
 
 
-def _answers(address: str, port: int, process: subprocess.Popen[bytes]) -> bool:
+# Prints what a URL answers, from wherever it is run; a tracker that is not there yet is an end with status 1.
+_ASK = "import sys, urllib.request as r; sys.stdout.buffer.write(r.urlopen(sys.argv[1], timeout=5).read())"
+
+
+def _admits(
+    address: str, port: int, known: bytes, before: Sequence[str], process: subprocess.Popen[bytes]
+) -> bool:
+    """Whether a torrent of its list is served. The list is read by a thread of its own, after the port is open."""
     assert process.poll() is None, "opentracker has ended"
-    with suppress(OSError), socket.create_connection((address, port), timeout=1):
-        return True
-    return False
-
-
-def _listed(pid: int, port: int) -> bool:
-    """Whether somebody in the process's network namespace listens on the port."""
-    table = Path(f"/proc/{pid}/net/tcp").read_text()
-    return f":{port:04X} 00000000:0000 0A" in table
+    asked = f"info_hash={quote_from_bytes(known)}&peer_id={'a' * 20}&port=1&left=0"
+    words = [*before, sys.executable, "-I", "-c", _ASK, f"http://{address}:{port}/announce?{asked}"]
+    done = subprocess.run(words, capture_output=True, timeout=20, check=False)
+    return done.returncode == 0 and b"failure reason" not in done.stdout
 
 
 @dataclass
