@@ -56,7 +56,7 @@ class FetchJob:
         self.target = target
         self._observe = observe
         self._gate = Gate(home, self._store, trustee, wish, target, observe)
-        self._places = Places(home, self._store, wish, target)
+        self._places = Places(self._store, wish, target)
         self._record = self._places.earlier()
         self.machine = Machine(wish.timeout, time.monotonic())
         self._warnings: list[str] = []

@@ -11,11 +11,11 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.known_releases import Known
 from weightshare.api.offering import Located, take_in
+from weightshare.api.records import new_record
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.errors import CorruptError, DiskError
@@ -100,20 +100,16 @@ def clear(record: Record, paths: list[str]) -> None:
 
 def _record(store: Store, known: Known) -> Record:
     verified = known.verified
-    info, model = known.info, verified.manifest.model
+    model = verified.manifest.model
     folder = store.home.found / Path(*model.id.split("/")) / model.version
     if any(store.envelope(other) != verified.envelope for other in store.at(folder)):
         folder = folder.with_name(f"{model.version}-{verified.payload_sha256.hex()[:8]}")
-    return Record(
-        info_hash_v2=info.v2_hash.hex() if info is not None else "",
-        info_hash_v1=info.v1_hash.hex() if info is not None and info.v1_hash else None,
-        release=verified.release,
-        publisher=verified.fingerprint,
-        kind="published",
-        path=folder,
-        bytes=verified.manifest.size,
-        complete=True,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    return new_record(
+        verified.manifest,
+        verified.fingerprint,
+        folder,
+        known.info,
+        "published",
         trackers=known.trackers,
         web_seeds=known.web_seeds,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 
 from weightshare.api.cache_removing import prune_cache, take_out
 from weightshare.api.found_in_place import clear
 from weightshare.api.own_files import delete
+from weightshare.api.records import prune
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.embargoes import embargo_of
 from weightshare.content.home import Home
@@ -68,7 +68,7 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
             kept = len(paths)
             if home.found in record.path.parents:  # links to other programs' files; the links are ours
                 clear(record, paths)
-                _prune(record.path, paths, home.found)
+                prune(record.path, paths, home.found)
         elif store.cached(record) is not None:
             deleted, kept, freed = take_out(store, record, paths, _others(store, record))
             clear_staging(record.staging)
@@ -84,7 +84,7 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
                     continue
                 deleted, freed = deleted + 1, freed + delete(place)
             clear_staging(record.staging)
-            _prune(record.path, paths, home.models)
+            prune(record.path, paths, home.models)
         store.forget(record)
     return Removed(record.release, record.path, deleted, kept, freed)
 
@@ -99,16 +99,6 @@ def _paths(store: Store, record: Record) -> list[str]:
     """The release's paths, its manifest's own included. The manifest was verified when the record was made."""
     manifest = parse(Envelope.parse(store.envelope(record)).payload)
     return [*(entry.path for entry in manifest.files), MANIFEST_NAME]
-
-
-def _prune(root: Path, paths: list[str], models: Path) -> None:
-    """Remove the folders that are empty now: the release's own, and above it only those that are ours."""
-    folders = {root, *(folder for folder in root.parents if models in folder.parents)}
-    for path in paths:
-        folders.update(folder for folder in (root / path).parents if root in folder.parents)
-    for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
 def _is_locked(store: Store, record: Record) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
 from weightshare.api.old.keeping import refuse_unsigned
 from weightshare.api.old.offers import adopted_layers, adopted_offer
 from weightshare.api.piece_reuse import load_layers
+from weightshare.api.records import new_record
 from weightshare.api.trusting import Trustee
 from weightshare.content.hashing import hash_files
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
@@ -278,17 +278,7 @@ def take_in(store: Store, located: Located, observe: Observer, known: Info | Non
     files.append(hash_bytes(MANIFEST_NAME, verified.envelope, facts.piece_length))
     info = known or parse_info(build_info(facts.name, facts.piece_length, files, hybrid=facts.hybrid))
     gate.match(info, verified)
-    record = Record(
-        info_hash_v2=info.v2_hash.hex(),
-        info_hash_v1=info.v1_hash.hex() if info.v1_hash else None,
-        release=verified.release,
-        publisher=verified.fingerprint,
-        kind="published",
-        path=folder,
-        bytes=verified.manifest.size,
-        complete=True,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    record = new_record(verified.manifest, verified.fingerprint, folder, info, "published")
     store.keep(record, envelope=verified.envelope, torrent=build_torrent(info.raw, files))
     save_receipts(
         store.folder(record) / "receipts.json",

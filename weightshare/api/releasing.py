@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api import oms
 from weightshare.api.asking import Intent
 from weightshare.api.drafting import Draft, HashedCheckpoint
 from weightshare.api.launching.embargo import quiet_magnet
+from weightshare.api.records import new_record
 from weightshare.api.results import Published
 from weightshare.content.embargoes import Embargo, impose
 from weightshare.content.home import Home
@@ -129,17 +129,12 @@ def remember_own(known: KnownPublishers, own: Pin | None, verified: VerifiedMani
 
 
 def _record(made: Draft, root: Path, intent: Intent, publisher: str) -> Record:
-    info = made.info
-    return Record(
-        info_hash_v2=info.v2_hash.hex(),
-        info_hash_v1=info.v1_hash.hex() if info.v1_hash else None,
-        release=made.manifest.release,
-        publisher=publisher,
-        kind="published",
-        path=root,
-        bytes=made.manifest.size,
-        complete=True,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    return new_record(
+        made.manifest,
+        publisher,
+        root,
+        made.info,
+        "published",
         trackers=intent.trackers,
         web_seeds=intent.web_seeds,
     )

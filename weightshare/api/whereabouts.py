@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 from weightshare.api.gating import Passed, Wish
+from weightshare.api.records import default_folder, new_record
 from weightshare.api.sources import Target
-from weightshare.content.home import Home
 from weightshare.content.store import Record, Store
 from weightshare.hub.cache_layout import Cached
 
@@ -16,7 +13,6 @@ class Places:
     """The places of one release.
 
     Args:
-        home: has the folder where releases go by default.
         store: what is here already.
         wish: what the user asked for.
         target: what the source names.
@@ -25,8 +21,7 @@ class Places:
         cached: where in the Hub's cache it goes, once `new` has decided for it.
     """
 
-    def __init__(self, home: Home, store: Store, wish: Wish, target: Target) -> None:
-        self._home = home
+    def __init__(self, store: Store, wish: Wish, target: Target) -> None:
         self._store = store
         self._wish = wish
         self._target = target
@@ -55,25 +50,18 @@ class Places:
     def new(self, passed: Passed) -> Record:
         """The record of a release that is not here yet, at the place where it goes."""
         verified = passed.decision.verified
-        model = verified.manifest.model
         place = self._wish.directory
         if place is None:
             self.cached = self._wish.hub_cache.place(self._store, verified)
             place = self.cached.snapshot if self.cached is not None else None
         if place is None:
-            place = self._home.models / Path(*model.id.split("/")) / model.version
-            if any(other.info_hash_v2 != passed.info.v2_hash.hex() for other in self._store.at(place)):
-                place = place.with_name(f"{model.version}-{passed.info.v2_hash.hex()[:8]}")
-        return Record(
-            info_hash_v2=passed.info.v2_hash.hex(),
-            info_hash_v1=passed.info.v1_hash.hex() if passed.info.v1_hash else None,
-            release=verified.release,
-            publisher=verified.fingerprint,
-            kind="fetched",
-            path=place,
-            bytes=verified.manifest.size,
-            complete=False,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            place = default_folder(self._store, verified.manifest, passed.info.v2_hash.hex())
+        return new_record(
+            verified.manifest,
+            verified.fingerprint,
+            place,
+            passed.info,
+            "fetched",
             trackers=self._target.magnet.trackers,
             web_seeds=self._target.magnet.web_seeds,
         )

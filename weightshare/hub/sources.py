@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Required, TypedDict, Unpack
 from urllib.parse import quote, urlsplit
 
 from weightshare.errors import SourceError
 from weightshare.hub.backoff import Patience, Waiting
-from weightshare.hub.connections import Proxies, Reach, environment_proxy
+from weightshare.hub.connections import Proxies, Reach
 from weightshare.hub.ranges import HUB, RangeSource
 from weightshare.hub.settings import HubSettings
+
+
+class Manner(TypedDict, total=False):
+    """How servers are asked, as RangeSource takes it."""
+
+    reach: Required[Callable[[], Reach]]
+    throttle: Callable[[int], float] | None
+    patience: Patience | None
+    proxies: Proxies
+    waiting: Callable[[Waiting], None] | None
 
 
 def hub_source(
     settings: HubSettings,
     repo: str,
     revision: str,
-    *,
-    reach: Callable[[], Reach],
-    throttle: Callable[[int], float] | None = None,
-    patience: Patience | None = None,
-    proxies: Proxies = environment_proxy,
-    waiting: Callable[[Waiting], None] | None = None,
+    **manner: Unpack[Manner],
 ) -> RangeSource:
     """A repository of models on the Hub, at one revision; named `hub`.
 
@@ -29,11 +35,7 @@ def hub_source(
         settings: where the Hub is, and the token, which goes to no other host.
         repo: `ORG/MODEL`, as the manifest's source says.
         revision: a commit; branches move.
-        reach: see RangeSource.
-        throttle: see RangeSource.
-        patience: see RangeSource.
-        proxies: see RangeSource.
-        waiting: see RangeSource.
+        manner: see RangeSource.
 
     Raises:
         SourceError: the environment says not to ask the Hub.
@@ -48,12 +50,8 @@ def hub_source(
     return RangeSource(
         HUB,
         lambda path: settings.resolve_url(repo, revision, path),
-        reach=reach,
         token=settings.token,
-        throttle=throttle,
-        patience=patience,
-        proxies=proxies,
-        waiting=waiting,
+        **manner,
     )
 
 
@@ -62,11 +60,7 @@ def mirror_source(
     torrent: str,
     *,
     many: bool,
-    reach: Callable[[], Reach],
-    throttle: Callable[[int], float] | None = None,
-    patience: Patience | None = None,
-    proxies: Proxies = environment_proxy,
-    waiting: Callable[[Waiting], None] | None = None,
+    **manner: Unpack[Manner],
 ) -> RangeSource:
     """A web seed (BEP 19); named by its host.
 
@@ -74,20 +68,12 @@ def mirror_source(
         url: as the torrent or the magnet has it.
         torrent: the torrent's name.
         many: whether the torrent has several files, which then lie in a folder of its name.
-        reach: see RangeSource.
-        throttle: see RangeSource.
-        patience: see RangeSource.
-        proxies: see RangeSource.
-        waiting: see RangeSource.
+        manner: see RangeSource.
     """
     return RangeSource(
         urlsplit(url).netloc.rpartition("@")[2],
         lambda path: web_seed_url(url, torrent, path, many=many),
-        reach=reach,
-        throttle=throttle,
-        patience=patience,
-        proxies=proxies,
-        waiting=waiting,
+        **manner,
     )
 
 

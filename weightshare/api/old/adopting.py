@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
 
@@ -20,6 +19,7 @@ from weightshare.api.old.swarming import Reach, old_swarm
 from weightshare.api.old.targets import OldTarget, resolve_old
 from weightshare.api.old.unsigned import usable_piece_length
 from weightshare.api.publishing import own_pin
+from weightshare.api.records import new_record
 from weightshare.api.releasing import remember_own, with_own
 from weightshare.api.results.old import VOUCHED, Adopted
 from weightshare.api.signers import open_both
@@ -114,16 +114,12 @@ def adopt(
     verified = gate.verify(envelope, known, expect_publisher=fingerprint_bytes(identity))
     match_adopted(info, verified)
     judged = gate.judge(verified, known, gate.Policy(allow_pickle=allow_pickle))
-    record = Record(
-        info_hash_v2="",
-        info_hash_v1=info.v1_hash.hex(),
-        release=manifest.release,
-        publisher=verified.fingerprint,
-        kind="published",
-        path=root,
-        bytes=manifest.size,
-        complete=True,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    record = new_record(
+        manifest,
+        verified.fingerprint,
+        root,
+        None,
+        "published",
         trackers=intent.trackers,
         web_seeds=intent.web_seeds,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from weightshare.api.own_files import delete
+from weightshare.api.records import prune
 from weightshare.api.results import Removed
 from weightshare.api.results.old import ListedUnsigned, UnsignedVerdict
 from weightshare.content.hashing import hash_each
@@ -96,7 +97,7 @@ def rm_unsigned(record: UnsignedRecord, *, home: Home | None = None) -> Removed:
             deleted, freed = deleted + 1, freed + delete(place)
         clear_staging(record.staging)
         if not proven:
-            _prune(record.path, [file.path for file in record.files])
+            prune(record.path, [file.path for file in record.files])
         store.forget(record)
     return Removed(record.name, record.path, deleted, len(record.files) if proven else 0, freed)
 
@@ -183,12 +184,3 @@ def _differences(record: UnsignedRecord, observe: Observer) -> Mapping[str, str]
         elif one.sha256.hex() != file.sha256:
             bad[file.path] = f"SHA-256 {one.sha256.hex()}, {file.sha256} arrived"
     return bad
-
-
-def _prune(root: Path, paths: list[str]) -> None:
-    folders = {root, *(root / path for path in paths)}
-    for path in paths:
-        folders.update(folder for folder in (root / path).parents if root in folder.parents)
-    for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

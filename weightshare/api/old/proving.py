@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.api.documents import naming, read_document
@@ -21,6 +20,7 @@ from weightshare.api.old.offers import ADOPTED_TORRENT, keep_layers, kept_torren
 from weightshare.api.old.swarming import Reach, old_swarm
 from weightshare.api.old.targets import OldTarget, resolve_old
 from weightshare.api.own_files import make, place, write
+from weightshare.api.records import default_folder, new_record
 from weightshare.api.results import Fetched, Received
 from weightshare.api.results.old import VOUCHED
 from weightshare.api.trusting import Confirm, Decision, Trustee
@@ -108,7 +108,7 @@ def fetch_adopted(
         done, received = record, 0
     else:
         if record is None or record.kind == "published":  # the user's own folder is never written to
-            record = _new_record(home, store, verified, target, folder)
+            record = _new_record(store, verified, target, folder)
         done, received = job.run(record, target, on_passed)
     return Fetched(
         release=verified.release,
@@ -292,24 +292,13 @@ def _earlier(store: Store, verified: VerifiedManifest, folder: Path | None) -> R
     return (whole or found)[-1] if found else None
 
 
-def _new_record(
-    home: Home, store: Store, verified: VerifiedManifest, target: OldTarget, folder: Path | None
-) -> Record:
-    hexed, model, at = _adopted(verified), verified.manifest.model, folder
-    if at is None:
-        at = home.models / Path(*model.id.split("/")) / model.version
-        if any(other.info_hash != hexed for other in store.at(at)):
-            at = at.with_name(f"{model.version}-{hexed[:8]}")
-    return Record(
-        info_hash_v2="",
-        info_hash_v1=hexed,
-        release=verified.release,
-        publisher=verified.fingerprint,
-        kind="fetched",
-        path=at,
-        bytes=verified.manifest.size,
-        complete=False,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+def _new_record(store: Store, verified: VerifiedManifest, target: OldTarget, folder: Path | None) -> Record:
+    return new_record(
+        verified.manifest,
+        verified.fingerprint,
+        folder or default_folder(store, verified.manifest, _adopted(verified)),
+        None,
+        "fetched",
         trackers=target.magnet.trackers,
         web_seeds=target.magnet.web_seeds,
     )
