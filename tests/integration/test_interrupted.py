@@ -18,6 +18,7 @@ from tests.integration.running import Running, Seeder, seeding
 from tests.integration.staged import Disk
 from tests.integration.waiting import until
 from tests.integration.wire import connections, underway
+from weightshare.content.store import STAGING
 from weightshare.units import KIB, MIB
 
 KILLS = int(os.environ.get("WEIGHTSHARE_KILLS", "8"))
@@ -172,6 +173,18 @@ def test_killed_while_names_are_given(tmp_path: Path, number: int) -> None:
         with Running(user, *words, "--peer", seeder.peer) as running:
             assert running.result()["received"] == {"swarm": 0, "hub": 0, "reused": published.size}
         assert_whole(user / "out", published)
+
+
+def test_killed_just_before_the_staging_folder_goes(published: Published, user: Path) -> None:
+    """All is in place and written down then, and the next fetch takes away what was left behind."""
+    with seeding(published.home) as seeder, fetching(user, published, seeder) as running:
+        running.result()
+    staged = user / "out" / STAGING / str(published.facts["info_hash_v2"])[:16]
+    place(staged / "m7b", {"a folder/left": b""})
+    staged.with_name(f"{staged.name}.lock").write_text("1")
+    with Running(user, "fetch", published.magnet, "out", *published.trust, "--json") as running:
+        assert running.result()["received"]["swarm"] == 0
+    assert_whole(user / "out", published)
 
 
 @pytest.fixture

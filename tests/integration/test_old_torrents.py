@@ -21,7 +21,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from tests.builders_checkpoints import contents, digest, place
+from tests.builders_checkpoints import contents, digest, place, shard
 from tests.builders_metainfo import hashed_all
 from tests.builders_native import native_tensors, params_of, write_native
 from tests.builders_v1 import files_of, info_hash, magnet, single_info, torrent_file, v1_info
@@ -77,6 +77,15 @@ class Old:
             self.run(home, "keys", "new", "acme")
         what = str(folder or self.files), "--adopt", source or str(self.torrent)
         return self.run(home, "publish", *what, "--name", "acme/m7b", "--allow-pickle", *words, status=status)
+
+
+def left_behind(folder: Path, named: str) -> Path:
+    """A staging folder as a process leaves it that is killed just before it would have removed it."""
+    staged = folder / STAGING / named[:16]
+    staged.mkdir(parents=True)
+    staged.with_name(f"{staged.name}.lock").write_text("1")
+    (staged / "left").write_bytes(b"")
+    return staged
 
 
 def native(folder: Path) -> tuple[Path, Any]:
@@ -360,6 +369,27 @@ def test_a_fetch_that_was_killed_goes_on(tmp_path: Path) -> None:
         assert [path.name for path in here.iterdir()] == [STAGING]
         fetched = result(home, *words, "--peer", peer)
     assert fetched["received"]["swarm"] < fetched["bytes"] - 500_000
+    assert contents(here) == contents(old.files)
+    left_behind(here, info_hash(old.info))
+    assert result(home, *words)["received"]["swarm"] == 0
+    assert contents(here) == contents(old.files)
+
+
+def test_an_unsigned_fetch_that_was_killed_while_it_gave_names_goes_on(
+    tmp_path: Path, inside: Inside
+) -> None:
+    files = {"consolidated.safetensors": shard(100_000, 1), "params.json": b"{}", "empty": b""}
+    old = Old(inside, tmp_path, v1_info("mistral-7B-v0.1", files), files)
+    home, here = old.home("user"), tmp_path / "here"
+    words = "fetch", old.magnet, str(here), "--unsigned"
+    with plain_seeder(old.torrent, tmp_path) as peer:
+        inside(home, *words, "--peer", peer)
+    staged = left_behind(here, info_hash(old.info))
+    (here / "params.json").rename(staged / "params.json")
+    (here / "params.json").write_bytes(b"somebody's own")
+    assert inside(home, *words, status=6)["paths"] == ["params.json"]
+    (here / "params.json").unlink()
+    inside(home, *words)
     assert contents(here) == contents(old.files)
 
 

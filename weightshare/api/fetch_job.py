@@ -33,7 +33,7 @@ from weightshare.content.landing import Landing
 from weightshare.content.naming import rename
 from weightshare.content.prover import Prover
 from weightshare.content.receipts import Receipt, load_receipts
-from weightshare.content.staging import staging_lock
+from weightshare.content.staging import clear_leftover, staging_lock
 from weightshare.content.store import Record, Store
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, Progress
@@ -91,6 +91,7 @@ class FetchJob:
         ):
             return None
         self._trustee.remember(passed.decision)
+        clear_leftover(record.staging)
         self._enter(State.GATING, State.PLANNING, State.DONE)
         ordering = self._ordering(passed, {}) if self._wish.on_range is not None else None
         if ordering is not None:

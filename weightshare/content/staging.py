@@ -30,5 +30,12 @@ def clear_staging(staging: Path) -> None:
         staging.parent.rmdir()
 
 
+def clear_leftover(staging: Path) -> None:
+    """Remove the staging folder of what is whole: a process was killed before it could. Not one that is in use."""
+    if staging.exists():
+        with suppress(StoreLockedError, DiskError), staging_lock(staging, staging.name):
+            clear_staging(staging)
+
+
 def _lock_of(staging: Path) -> Path:
     return staging.with_name(f"{staging.name}.lock")

@@ -64,7 +64,7 @@ class UnsignedRecord:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is here."""
+        """Whether all of it has arrived. A kill may have left some of it staged, for the next fetch to put in place."""
         return bool(self.files)
 
     @property

@@ -28,7 +28,7 @@ from weightshare.content.hashing import FileHashes, hash_files
 from weightshare.content.home import Home
 from weightshare.content.naming import put_in_place
 from weightshare.content.receipts import Receipt, load_receipts, save_receipts
-from weightshare.content.staging import clear_staging, staging_lock
+from weightshare.content.staging import clear_leftover, clear_staging, staging_lock
 from weightshare.content.store import Record, Store
 from weightshare.errors import CorruptError, FileInTheWayError, UsageError
 from weightshare.files import sync_file
@@ -105,6 +105,7 @@ def fetch_adopted(
     job = _Job(home, store, trustee, decision, reach, observe, force)
     if record is not None and job.already_here(record):
         trustee.remember(decision)
+        clear_leftover(record.staging)
         done, received = record, 0
     else:
         if record is None or record.kind == "published":  # the user's own folder is never written to

@@ -85,6 +85,8 @@ def fetch_unsigned(
         stack.enter_context(store.lock(plain.info_hash))
         record, received = _record(store, plain, target, folder), 0
         if record.complete:
+            if record.staging.exists():
+                _put_in_place(record, force=force)
             _still_there(record)
         else:
             if swarm is None:
@@ -185,14 +187,7 @@ def _bring(
     force: bool,
 ) -> tuple[UnsignedRecord, int]:
     with staging_lock(record.staging, f"{record.name} in {record.path}"):
-        in_the_way = [file.path for file in plain.files if (record.path / file.path).exists()]
-        if in_the_way and not force:
-            raise FileInTheWayError(
-                f"Files stand where it must land, in {record.path}: {', '.join(in_the_way[:_NAMED])}.",
-                hint="Choose another folder, move them away, or replace them with --force.",
-                path=str(record.path),
-                paths=in_the_way,
-            )
+        _check_way(record, [file.path for file in plain.files], force=force)
         store.keep(record, torrent=_torrent(plain, record, ()) if plain.v2_hash is None else None)
         wanted = [position for position, file in enumerate(plain.files) if file.size]
         received = swarm.bring(plain, record.staging, wanted)
@@ -203,14 +198,40 @@ def _bring(
             else:
                 sync_file(record.staging / file.path)
         found = digests(record.staging, plain, observe)
-        files = [(TreeFile(file.path, file.size, None), record.staging / file.path) for file in plain.files]
-        put_in_place(files, record.path)
         done = record.finished(
             [ArrivedFile(f.path, f.size, h.sha256.hex()) for f, h in zip(plain.files, found, strict=True)]
         )
         store.keep(done, torrent=_torrent(plain, record, found))
-    clear_staging(record.staging)
+    _put_in_place(done, force=force)
     return done, received
+
+
+def _put_in_place(record: UnsignedRecord, *, force: bool) -> None:
+    """Give the files that are staged their names. All have arrived; a run that is killed at it leaves some to the next.
+
+    Raises:
+        FileInTheWayError: another file has come there meanwhile.
+        DiskError, StoreLockedError: the disk or another process stands in the way.
+    """
+    with staging_lock(record.staging, f"{record.name} in {record.path}"):
+        staged = [file for file in record.files if (record.staging / file.path).exists()]
+        _check_way(record, [file.path for file in staged], force=force)
+        put_in_place(
+            [(TreeFile(file.path, file.size, None), record.staging / file.path) for file in staged],
+            record.path,
+        )
+        clear_staging(record.staging)
+
+
+def _check_way(record: UnsignedRecord, paths: Sequence[str], *, force: bool) -> None:
+    in_the_way = [path for path in paths if (record.path / path).exists()]
+    if in_the_way and not force:
+        raise FileInTheWayError(
+            f"Files stand where it must land, in {record.path}: {', '.join(in_the_way[:_NAMED])}.",
+            hint="Choose another folder, move them away, or replace them with --force.",
+            path=str(record.path),
+            paths=in_the_way,
+        )
 
 
 def _still_there(record: UnsignedRecord) -> None:
