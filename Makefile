@@ -5,6 +5,8 @@ TESTERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Containers often forbid it, and then each of the tests' thousands of commands would compile all of weightshare anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check fix bench chaos clean help
 

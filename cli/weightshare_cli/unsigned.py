@@ -184,7 +184,8 @@ def show_unsigned(settings: Settings) -> bool:
 
 def remove(settings: Settings, name: str) -> bool:
     """Take an unsigned torrent away, if the name means one; whether it did."""
-    from weightshare.api.old.keeping import find_unsigned, rm_unsigned
+    from weightshare.api.old.keeping import rm_unsigned
+    from weightshare.api.old.naming import find_unsigned
 
     record = find_unsigned(name, home=home_of(settings))
     if record is None:
@@ -207,7 +208,8 @@ def verify(ctx: click.Context, settings: Settings, name: str) -> bool:
     Raises:
         UsageError: options that are about a signature.
     """
-    from weightshare.api.old.keeping import find_unsigned, verify_unsigned
+    from weightshare.api.old.keeping import verify_unsigned
+    from weightshare.api.old.naming import find_unsigned
 
     record = find_unsigned(name, home=home_of(settings))
     if record is None:

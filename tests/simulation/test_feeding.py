@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.transport import FILE, INFO, PIECE, PIECES, POSITION, Proof, Swarm
 from weightshare.errors import NetworkError, NoPeersError
-from weightshare.swarm.alerts import PieceRefused
+from weightshare.swarm.events import PieceRefused
 from weightshare.swarm.feeding import Servers
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.states import Machine, State

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.transport import INFO, INFO_BYTES, PIECE, PIECES, POSITION, WANTED, Proof, Swarm
 from weightshare.errors import DiskError, MetadataTimeoutError, NoPeersError, NoSpaceError, StalledError
 from weightshare.progress import Phase, Progress
-from weightshare.swarm.alerts import (
+from weightshare.swarm.events import (
     Contradicted,
     FileFailed,
     PieceRefused,

@@ -15,7 +15,7 @@ from tests.builders_metainfo import hashed_all
 from weightshare.manifest.metainfo import Info, build_info, parse_info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
-from weightshare.swarm.alerts import (
+from weightshare.swarm.events import (
     CacheFlushed,
     Checked,
     Event,

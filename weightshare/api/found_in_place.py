@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from weightshare.api.known_releases import Known
 from weightshare.api.offering import Located, take_in
-from weightshare.api.records import new_record
+from weightshare.api.records import clear_links, new_record
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.errors import CorruptError, DiskError
@@ -68,7 +67,7 @@ def add(
         try:
             made = take_in(store, located, observe, known.info)
         except BaseException:
-            clear(record, [*(entry.path for entry in verified.manifest.files), MANIFEST_NAME])
+            clear_links(record, [*(entry.path for entry in verified.manifest.files), MANIFEST_NAME])
             raise
         record = replace(made, trackers=known.trackers, web_seeds=known.web_seeds)
         store.keep(record)
@@ -82,20 +81,6 @@ def add(
     }
     save_receipts(store.folder(record) / "receipts.json", kept)
     return record
-
-
-def clear(record: Record, paths: list[str]) -> None:
-    """Remove the links of a release that is forgotten, and what we put beside them.
-
-    Args:
-        record: the release, one that `add` made.
-        paths: its files, the manifest's own included.
-    """
-    for path in paths:
-        place = record.path / path
-        with suppress(OSError):
-            if place.is_symlink() or path == MANIFEST_NAME or place.stat().st_size == 0:
-                place.unlink()
 
 
 def _record(store: Store, known: Known) -> Record:

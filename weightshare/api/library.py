@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 from weightshare.api.cache_removing import prune_cache, take_out
-from weightshare.api.found_in_place import clear
 from weightshare.api.own_files import delete
-from weightshare.api.records import prune
+from weightshare.api.records import clear_links, prune
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.embargoes import embargo_of
 from weightshare.content.home import Home
@@ -67,7 +66,7 @@ def rm(release: str, *, home: Home | None = None) -> Removed:
         if record.kind == "published":
             kept = len(paths)
             if home.found in record.path.parents:  # links to other programs' files; the links are ours
-                clear(record, paths)
+                clear_links(record, paths)
                 prune(record.path, paths, home.found)
         elif store.cached(record) is not None:
             deleted, kept, freed = take_out(store, record, paths, _others(store, record))

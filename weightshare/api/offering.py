@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightshare.api.drafting import hash_bytes
-from weightshare.api.old.keeping import refuse_unsigned
+from weightshare.api.old.naming import refuse_unsigned
 from weightshare.api.old.offers import adopted_layers, adopted_offer
 from weightshare.api.piece_reuse import load_layers
 from weightshare.api.records import new_record
@@ -32,7 +32,7 @@ from weightshare.manifest.metainfo import (
 )
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.progress import Observer
-from weightshare.swarm.seeding import Offer
+from weightshare.swarm.offer import Offer
 from weightshare.trust import gate
 from weightshare.trust.gate import VerifiedManifest
 from weightshare.units import MAX_ENVELOPE

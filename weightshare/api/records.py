@@ -1,4 +1,4 @@
-"""How a release is recorded that is new here, and where it lies unless a folder is named."""
+"""How a release is recorded that is new here, where it lies unless a folder is named, and how its folder goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weightshare.content.store import Kind, Record, Store
 from weightshare.manifest.metainfo import Info
-from weightshare.manifest.model import Manifest
+from weightshare.manifest.model import MANIFEST_NAME, Manifest
 
 
 def new_record(
@@ -78,3 +78,17 @@ def prune(root: Path, paths: Sequence[str], below: Path | None = None) -> None:
     for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def clear_links(record: Record, paths: list[str]) -> None:
+    """Remove the links of a release that is forgotten, and what we put beside them.
+
+    Args:
+        record: the release, one of files that other programs keep.
+        paths: its files, the manifest's own included.
+    """
+    for path in paths:
+        place = record.path / path
+        with contextlib.suppress(OSError):
+            if place.is_symlink() or path == MANIFEST_NAME or place.stat().st_size == 0:
+                place.unlink()

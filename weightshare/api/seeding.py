@@ -11,7 +11,8 @@ from pathlib import Path
 from weightshare.api.launching.embargo import Warden
 from weightshare.api.limiting import Governor, Held, governed
 from weightshare.api.offering import locate, offer
-from weightshare.api.old.keeping import find_unsigned, offer_unsigned
+from weightshare.api.old.keeping import offer_unsigned
+from weightshare.api.old.naming import find_unsigned
 from weightshare.api.old.watching import UnsignedWatch
 from weightshare.api.results import Fetched, SeedStatus
 from weightshare.api.trusting import Trustee
@@ -32,7 +33,8 @@ from weightshare.errors import (
 from weightshare.limits import Effective, Limits
 from weightshare.progress import Observer, ignore
 from weightshare.swarm.networks import Network
-from weightshare.swarm.seeding import Offer, Serving, serve
+from weightshare.swarm.offer import Offer
+from weightshare.swarm.seeding import Serving, serve
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer
 

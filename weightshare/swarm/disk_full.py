@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from weightshare.errors import DiskError, NoSpaceError, StoreError
-from weightshare.swarm.alerts import FileFailed
+from weightshare.swarm.events import FileFailed
 from weightshare.swarm.reasons import Shortage
 from weightshare.units import MIB
 

@@ -18,7 +18,8 @@ from weightshare.manifest.metainfo import Info
 from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.pieces import PieceMap
 from weightshare.progress import Observer, ignore
-from weightshare.swarm.alerts import (
+from weightshare.swarm.disk_full import DiskPause, Free
+from weightshare.swarm.events import (
     CacheFlushed,
     Checked,
     Contradicted,
@@ -32,7 +33,6 @@ from weightshare.swarm.alerts import (
     ReachedOurselves,
     TorrentFailed,
 )
-from weightshare.swarm.disk_full import DiskPause, Free
 from weightshare.swarm.feeding import Feeder, Servers, split
 from weightshare.swarm.interviews import Interviews, Round
 from weightshare.swarm.kept import NOTHING, Kept, Tally

@@ -7,7 +7,8 @@ import time
 import libtorrent as lt
 
 from weightshare.errors import ListenError
-from weightshare.swarm.alerts import Event, ListenFailed, translate
+from weightshare.swarm.alerts import translate
+from weightshare.swarm.events import Event, ListenFailed
 
 _WAIT = 3.0
 

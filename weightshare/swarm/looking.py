@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from weightshare.progress import Observer, Progress
-from weightshare.swarm.alerts import Event, TrackerReplied
 from weightshare.swarm.copies import availability, first_missing
+from weightshare.swarm.events import Event, TrackerReplied
 from weightshare.swarm.feeding import Feeder
 from weightshare.swarm.reasons import Observation, Shortage
 from weightshare.swarm.states import PHASES, Machine

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from weightshare.manifest import bencode
 from weightshare.manifest.info import Info
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
-from weightshare.swarm.alerts import ResumeFailed, ResumeSaved
+from weightshare.swarm.events import ResumeFailed, ResumeSaved
 from weightshare.swarm.fetching import Transfer
 from weightshare.units import MAX_TORRENT
 

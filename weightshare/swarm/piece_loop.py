@@ -12,7 +12,7 @@ from typing import Protocol
 
 from weightshare.manifest.metainfo import Info
 from weightshare.manifest.pieces import PieceMap
-from weightshare.swarm.alerts import (
+from weightshare.swarm.events import (
     CacheFlushed,
     Contradicted,
     Event,

@@ -14,7 +14,7 @@ import libtorrent as lt
 
 from weightshare.errors import MetainfoError, WeightshareError
 from weightshare.manifest import bencode
-from weightshare.swarm.alerts import Paused
+from weightshare.swarm.events import Paused
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.kept import Kept
 from weightshare.swarm.metadata import loaded

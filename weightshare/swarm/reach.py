@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weightshare.swarm.alerts import Event, OutsideAddress, PortMapped, PortRefused
+from weightshare.swarm.events import Event, OutsideAddress, PortMapped, PortRefused
 from weightshare.swarm.networks import is_inside
 
 _REASON = 120

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from weightshare.swarm.alerts import FileFailed, TorrentFailed
+from weightshare.swarm.events import FileFailed, TorrentFailed
 from weightshare.swarm.networks import Network
+from weightshare.swarm.offer import Offer
 from weightshare.swarm.reach import Reach, Reaching, own_addresses
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent
@@ -19,27 +19,6 @@ _REPORT_EVERY = 1.0
 _WATCH_EVERY = 2.0
 _APART = 1.0  # seconds
 _ALL_WITHIN = 10.0  # likewise
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A release that may be served: its files were proven, or their receipts still match.
-
-    Attributes:
-        name: the release, for reports.
-        torrent: the `.torrent` with piece layers.
-        locations: where each file lies, by its place in the file tree.
-        trackers: where to announce, as far as the network allows.
-        web_seeds: likewise.
-        release: the v2 info-hash in hex that uploads are counted for; the torrent's own where it is empty.
-    """
-
-    name: str
-    torrent: bytes
-    locations: Mapping[int, Path]
-    trackers: tuple[str, ...] = ()
-    web_seeds: tuple[str, ...] = ()
-    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from weightshare.errors import WeightshareError
 from weightshare.limits import Effective
 from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
-from weightshare.swarm.alerts import Event, HungUp, ReachedOurselves, translate
+from weightshare.swarm.alerts import translate
 from weightshare.swarm.capping import Capping, Given
 from weightshare.swarm.equal_files import share_trees
+from weightshare.swarm.events import Event, HungUp, ReachedOurselves
 from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.listening import await_listening
 from weightshare.swarm.metadata import bare, loaded

@@ -12,7 +12,7 @@ from typing import Any, cast
 import libtorrent as lt
 
 from weightshare.manifest.magnet import Magnet
-from weightshare.swarm.alerts import DhtAnswered, OutsideAddress, Scraped, TrackerFailed, TrackerReplied
+from weightshare.swarm.events import DhtAnswered, OutsideAddress, Scraped, TrackerFailed, TrackerReplied
 from weightshare.swarm.networks import Network
 from weightshare.swarm.session import Session
 from weightshare.swarm.torrent import Peer, Torrent

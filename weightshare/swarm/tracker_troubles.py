@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightshare.swarm.alerts import Event, TrackerFailed, TrackerReplied
+from weightshare.swarm.events import Event, TrackerFailed, TrackerReplied
 
 _NAMED = 2
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from weightshare.swarm.alerts import Event
+from weightshare.swarm.events import Event
 from weightshare.swarm.kept import Kept
 
 Peer = tuple[str, int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightshare.swarm.alerts import OutsideAddress, PortMapped, PortRefused
+from weightshare.swarm.events import OutsideAddress, PortMapped, PortRefused
 from weightshare.swarm.reach import Reaching
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightshare.swarm.alerts import Checked, TrackerFailed, TrackerReplied
+from weightshare.swarm.events import Checked, TrackerFailed, TrackerReplied
 from weightshare.swarm.tracker_troubles import TrackerTroubles
 
 

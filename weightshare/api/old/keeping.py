@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from weightshare.api.own_files import delete
 from weightshare.api.records import prune
@@ -16,17 +15,13 @@ from weightshare.content.staging import clear_staging
 from weightshare.content.store import Store
 from weightshare.content.unsigned_store import UnsignedRecord, UnsignedStore
 from weightshare.errors import (
-    AmbiguousReleaseError,
     CheckpointError,
     CorruptError,
-    ReleaseNotFoundError,
     StoreError,
-    UnsignedError,
 )
-from weightshare.manifest.model import MANIFEST_NAME
 from weightshare.manifest.plain import read_plain_torrent
 from weightshare.progress import Observer, Phase, ignore
-from weightshare.swarm.seeding import Offer
+from weightshare.swarm.offer import Offer
 from weightshare.units import MIB
 
 _ANY = MIB  # a piece length; only whole-file digests are looked at
@@ -36,46 +31,6 @@ def ls_unsigned(*, home: Home | None = None) -> tuple[ListedUnsigned, ...]:
     """All torrents here that nobody signed, oldest first."""
     records = UnsignedStore(home or Home.default()).records()
     return tuple(ListedUnsigned(r.name, r.info_hash, r.path, r.bytes, r.complete) for r in records)
-
-
-def find_unsigned(query: str, *, home: Home | None = None) -> UnsignedRecord | None:
-    """The unsigned torrent that a name means, None if it means a release, or nothing here.
-
-    Raises:
-        AmbiguousReleaseError: several do, or a release does as well.
-    """
-    home = home or Home.default()
-    found = UnsignedStore(home).find(query)
-    if (
-        found is None or (Path(query).expanduser() / MANIFEST_NAME).is_file()
-    ):  # somebody signed what lies there
-        return None
-    try:
-        other = Store(home).find(query)
-    except ReleaseNotFoundError:
-        return found
-    names = [other.release, f"{found.name} (unsigned)"]
-    raise AmbiguousReleaseError(
-        f"{query!r} could be any of: {', '.join(names)}.",
-        hint="Give the name, or the folder.",
-        release=query,
-        candidates=names,
-    )
-
-
-def refuse_unsigned(query: str, home: Home) -> None:
-    """Say that a name means a torrent that nobody signed, where a release is expected.
-
-    Raises:
-        UnsignedError: it does.
-    """
-    found = UnsignedStore(home).find(query)
-    if found is not None:
-        raise UnsignedError(
-            f"{found.name} in {found.path} was fetched unsigned, so nothing of it can be proven.",
-            hint="weightshare loads what it can prove: ask for a manifest that adopts this torrent, and fetch it with "
-            "--manifest. `weightshare verify` tells whether it is as it arrived, and `seed --unsigned` serves it.",
-        )
 
 
 def rm_unsigned(record: UnsignedRecord, *, home: Home | None = None) -> Removed:

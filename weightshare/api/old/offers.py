@@ -14,7 +14,7 @@ from weightshare.manifest import bencode, merkle
 from weightshare.manifest.envelope import Envelope
 from weightshare.manifest.plain import Plain, read_plain_torrent
 from weightshare.manifest.statement import parse
-from weightshare.swarm.seeding import Offer
+from weightshare.swarm.offer import Offer
 from weightshare.units import MAX_TORRENT
 
 ADOPTED_TORRENT = "adopted.torrent"
