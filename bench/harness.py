@@ -19,6 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# What is installed has its bytecode; where a container forbids to keep it, ours would be compiled in each process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def hardware() -> dict[str, Any]:
     """The facts a figure depends on: processor, cores, memory, kernel, versions, load before the run."""
