@@ -12,7 +12,6 @@ and the file stays in the staging folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -21,14 +20,14 @@ from typing import Protocol
 
 from weightshare.content.digests import tree_length
 from weightshare.content.journal import Journal
-from weightshare.content.naming import GiveName, put_in_place, refused, rename
+from weightshare.content.naming import GiveName, put_in_place, rename
 from weightshare.content.parts import Parts
 from weightshare.content.prover import Prover
 from weightshare.content.recall import Recalled, recall, written
 from weightshare.content.receipts import Receipt
 from weightshare.content.rereading import Rereading
+from weightshare.content.whole_files import WholeFiles, stamp_of
 from weightshare.errors import DiskError
-from weightshare.files import sync_file
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.metainfo import TreeFile
 from weightshare.manifest.pieces import PieceMap, Span
@@ -36,8 +35,6 @@ from weightshare.units import BLOCK
 
 _READ_BACKS = 3
 _PIECE = (1 << 32) - 1
-
-_Stamp = tuple[int, int, int, int, int]  # device, inode, size, times of modification and of change
 
 
 class Witness(Protocol):
@@ -92,12 +89,10 @@ class Landing:
         self._pending: dict[int, int] = {}  # pieces at the prover, with the key that counts
         self._keys = count()
         self._earlier = Rereading(pieces, self.recalled)
-        self._stamps: dict[int, _Stamp] = {}  # of proven files
         self._sparse: set[int] = set()  # files whose holes were looked at
         self._proven_bytes = 0
         self._attempts: dict[int, int] = {}
-        self._syncs: dict[int, Future[None]] = {}
-        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="fsync")
+        self._whole = WholeFiles()
 
     def __enter__(self) -> Landing:
         return self
@@ -105,7 +100,7 @@ class Landing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._syncer.shutdown(wait=error is None, cancel_futures=True)
+        self._whole.close(wait=error is None)
 
     # ---- before the transfer
 
@@ -129,7 +124,7 @@ class Landing:
             span = self._pieces.span_of(piece)
             if self._parts.want(span, piece):
                 self._open[span.position].add(piece)
-                self._stamps.pop(span.position, None)
+                self._whole.drop(span.position)
 
     def held(self) -> dict[int, tuple[int, ...]]:
         """The pieces that are wanted of each file of which not all are, by position."""
@@ -202,9 +197,9 @@ class Landing:
 
     def settled(self) -> bool:
         """Whether every file is proven and flushed to the disk, and still the file that was."""
-        if any(self._open.values()) or self._flushing():
+        if any(self._open.values()) or self._whole.flushing:
             return False
-        changed = [position for position, stamp in self._stamps.items() if self._stamp(position) != stamp]
+        changed = self._whole.changed()
         for position in changed:
             self._reopen(self._spans[position], "was written to by another program while it was read back")
             for piece in self._parts.of(self._spans[position]):
@@ -213,7 +208,7 @@ class Landing:
 
     def busy(self) -> bool:
         """Whether pieces are being read back just now."""
-        return bool(self._pending) or self._earlier.waiting or self._flushing()
+        return bool(self._pending) or self._earlier.waiting or self._whole.flushing
 
     def doubted(self) -> bool:
         """Whether pieces of an earlier run are still to be proven before they may be offered to others."""
@@ -273,17 +268,13 @@ class Landing:
         """
         if not self.settled():
             raise AssertionError("files that are not proven have no final name")
-        for position, sync in self._syncs.items():
-            _wait(sync, self._path(self._spans[position]))
+        self._whole.wait()
         names = names or {}
         whole = [span for span in self._spans.values() if self._parts.whole(span)]
         files = [(names.get(span.position, span.file), self._path(span)) for span in whole]
         return put_in_place(files, destination, give)
 
     # ---- inside
-
-    def _flushing(self) -> bool:
-        return not all(sync.done() for sync in self._syncs.values())
 
     def _submit(self, piece: int) -> None:
         span, offset, length = self._pieces.byte_range(piece)
@@ -344,8 +335,8 @@ class Landing:
             span: the file.
             least: bytes that it must have on the disk.
         """
-        stamp = self._stamp(span.position)
-        if stamp is None or stamp[2] < least:
+        stamp = stamp_of(self._path(span))
+        if stamp is None or stamp.size < least:
             return self._lose(span)
         holes = set(self._parts.of(span)) - written(self._pieces, span, self._path(span), span.file.size)
         if holes and span.position not in self._sparse:
@@ -356,8 +347,7 @@ class Landing:
             for piece in holes:
                 self._submit(piece)
             return ()
-        self._stamps[span.position] = stamp
-        self._syncs[span.position] = self._syncer.submit(sync_file, self._path(span))
+        self._whole.add(span.position, self._path(span), stamp)
         if self._witness is not None:
             self._witness.proven(self._parts.of(span))
         return ()
@@ -385,7 +375,7 @@ class Landing:
         proven = pieces - self._open[span.position]
         self._proven_bytes -= sum(self._pieces.byte_range(piece)[2] for piece in proven)
         self._open[span.position] = set(pieces)
-        self._stamps.pop(span.position, None)
+        self._whole.drop(span.position)
         return sorted(pieces)
 
     def _try_again(self, span: Span, what: str) -> None:
@@ -397,24 +387,9 @@ class Landing:
                 path=str(self._path(span)),
             )
 
-    def _stamp(self, position: int) -> _Stamp | None:
-        try:
-            found = self._path(self._spans[position]).stat()
-        except OSError:
-            return None
-        # The time of change, too: the other one can be put back.
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
     def _path(self, span: Span) -> Path:
         # Asked for several times a piece; a release may have 10,000 files.
         path = self._paths.get(span.position)
         if path is None:
             path = self._paths[span.position] = self._staging / span.file.path
         return path
-
-
-def _wait(sync: Future[None], path: Path) -> None:
-    try:
-        sync.result()
-    except OSError as error:
-        raise refused(path, error) from error

@@ -13,11 +13,10 @@ from pathlib import Path
 import libtorrent as lt
 
 from weightshare.errors import MetainfoError, WeightshareError
-from weightshare.manifest import bencode
 from weightshare.swarm.events import Paused
 from weightshare.swarm.fetching import Transfer
 from weightshare.swarm.kept import Kept
-from weightshare.swarm.metadata import loaded
+from weightshare.swarm.metadata import loaded, without_peers
 from weightshare.swarm.piece_loop import TICK
 from weightshare.swarm.session import Session
 from weightshare.swarm.states import State
@@ -50,8 +49,7 @@ def add_plain(
     Raises:
         MetainfoError: the engine cannot read it, or sees other files.
     """
-    known = b"12:piece layers" + bencode.encode(dict(layers)) if layers else b""
-    document = b"d4:info" + info + known + b"e"
+    document = without_peers(info, layers or {})
 
     def add(_: Kept) -> lt.torrent_handle:
         params, layout = loaded(document)

@@ -15,21 +15,19 @@ import libtorrent as lt
 
 from weightshare.errors import WeightshareError
 from weightshare.limits import Effective
-from weightshare.manifest import bencode
 from weightshare.manifest.magnet import Magnet
 from weightshare.swarm.alerts import translate
 from weightshare.swarm.capping import Capping, Given
-from weightshare.swarm.equal_files import share_trees
 from weightshare.swarm.events import Event, HungUp, ReachedOurselves
 from weightshare.swarm.kept import NOTHING, Kept
 from weightshare.swarm.listening import await_listening
-from weightshare.swarm.metadata import bare, loaded
+from weightshare.swarm.metadata import bare, loaded, to_fetch
 from weightshare.swarm.networks import Network, allowed_trackers, allowed_web_seeds
 from weightshare.swarm.request_queue import CROWD, Look, Pace
 from weightshare.swarm.round_trips import round_trips
 from weightshare.swarm.sealing import SEALED, Seal, repeated
 from weightshare.swarm.settings import SKIP_V1_HASHES, address_filter, session_settings
-from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, priorities_of, real_files
+from weightshare.swarm.torrent import ALL_WAYS, Peer, Torrent, closed_ways, real_files
 from weightshare.swarm.transport import Carrier
 
 _RETIRED: list[lt.session] = []  # see `Session.close`
@@ -210,23 +208,9 @@ class Session:
             layers: piece layers by pieces root, as far as they are known; these need not be asked for then.
             only: the pieces of those files to ask for at first, None for all.
         """
-        known = b"12:piece layers" + bencode.encode(dict(layers)) if layers else b""
-        document = b"d4:info" + info + known + b"e"
 
         def add(kept: Kept) -> lt.torrent_handle:
-            params, layout = loaded(document)
-            if layers:
-                params = share_trees(params, layout)
-            params.trackers = []
-            params.url_seeds = []
-            params.file_priorities = priorities_of(layout, wanted)
-            numbers = range(layout.num_pieces())
-            # To say what is here, even if it is nothing, spares the engine's own look at all of the files.
-            params.have_pieces = [piece in kept.here for piece in numbers]
-            params.unfinished_pieces = {piece: list(bits) for piece, bits in kept.begun.items()}
-            if kept.withheld or only is not None:
-                left_out = kept.withheld if only is None else {*numbers}.difference(only) | {*kept.withheld}
-                params.piece_priorities = [0 if piece in left_out else 4 for piece in numbers]
+            params = to_fetch(info, layers or {}, wanted, kept, only)
             if kept.v2_alone or (fresh and self.network is not Network.PUBLIC):
                 params.flags |= SKIP_V1_HASHES
             return self._add(params, folder)
