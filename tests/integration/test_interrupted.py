@@ -175,16 +175,21 @@ def test_killed_while_names_are_given(tmp_path: Path, number: int) -> None:
         assert_whole(user / "out", published)
 
 
-def test_killed_just_before_the_staging_folder_goes(published: Published, user: Path) -> None:
+def test_killed_while_the_staging_folder_goes(published: Published, user: Path) -> None:
     """All is in place and written down then, and the next fetch takes away what was left behind."""
     with seeding(published.home) as seeder, fetching(user, published, seeder) as running:
         running.result()
     staged = user / "out" / STAGING / str(published.facts["info_hash_v2"])[:16]
-    place(staged / "m7b", {"a folder/left": b""})
-    staged.with_name(f"{staged.name}.lock").write_text("1")
-    with Running(user, "fetch", published.magnet, "out", *published.trust, "--json") as running:
-        assert running.result()["received"]["swarm"] == 0
-    assert_whole(user / "out", published)
+    lock = staged.with_name(f"{staged.name}.lock")
+    for left in (staged / "m7b" / "a folder" / "left", lock, None):
+        staged.parent.mkdir()
+        if left is not None:
+            left.parent.mkdir(parents=True, exist_ok=True)
+            left.touch()
+            lock.write_text("1")
+        with Running(user, "fetch", published.magnet, "out", *published.trust, "--json") as running:
+            assert running.result()["received"]["swarm"] == 0
+        assert_whole(user / "out", published)
 
 
 @pytest.fixture

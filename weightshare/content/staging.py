@@ -31,8 +31,11 @@ def clear_staging(staging: Path) -> None:
 
 
 def clear_leftover(staging: Path) -> None:
-    """Remove the staging folder of what is whole: a process was killed before it could. Not one that is in use."""
-    if staging.exists():
+    """Remove the staging folder of what is whole, and its lock: a process was killed before it could.
+
+    Not one that is in use.
+    """
+    if staging.parent.exists():
         with suppress(StoreLockedError, DiskError), staging_lock(staging, staging.name):
             clear_staging(staging)
 

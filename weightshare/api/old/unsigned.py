@@ -16,7 +16,7 @@ from weightshare.api.results.old import UNSIGNED, Unsigned
 from weightshare.content.hashing import FileHashes, hash_files
 from weightshare.content.home import Home
 from weightshare.content.naming import put_in_place
-from weightshare.content.staging import clear_staging, staging_lock
+from weightshare.content.staging import clear_leftover, clear_staging, staging_lock
 from weightshare.content.unsigned_store import ArrivedFile, UnsignedRecord, UnsignedStore
 from weightshare.errors import CorruptError, FileInTheWayError, IntegrityError, PickleError, UsageError
 from weightshare.files import sync_file
@@ -87,6 +87,7 @@ def fetch_unsigned(
         if record.complete:
             if record.staging.exists():
                 _put_in_place(record, force=force)
+            clear_leftover(record.staging)
             _still_there(record)
         else:
             if swarm is None:
