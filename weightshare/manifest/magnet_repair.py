@@ -78,6 +78,18 @@ def repair(text: str) -> Repaired:
         The link in one piece. A link without a whole info-hash cannot be repaired: the hash is among what was dropped,
         and reading the text as a magnet fails. Repairing it again changes nothing.
     """
+    seen = _once(text)
+    for _ in range(_DEPTH):  # what is left once a part has gone may be a head, which it was not before
+        again = _once(seen.text)
+        if again.text == seen.text:
+            break
+        changes, dropped = (*seen.changes, *again.changes), (*seen.dropped, *again.dropped)
+        seen = Repaired(again.text, tuple(dict.fromkeys(changes)), tuple(dict.fromkeys(dropped)))
+    return seen
+
+
+def _once(text: str) -> Repaired:
+    """One pass over the text."""
     if len(text) > 2 * MAX_LINK:
         return Repaired(text)
     work = _Work()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from weightshare.errors import MagnetError
@@ -337,6 +337,8 @@ _NOISE = st.sampled_from(
 ) | st.text(max_size=4)
 
 
+@example("urn:btih:&urn:btih:")
+@example("urn:btih:&?urn:btih:?")
 @given(
     st.lists(_NOISE, max_size=25).map("".join)
     | st.builds("magnet:?xt=urn:btih:{}{}".format, st.just(HASH), st.lists(_NOISE, max_size=20).map("".join))
