@@ -71,12 +71,14 @@ class Looks:
         """Let the machine see how it stands; see `Transfer.look`."""
         status = torrent.status()
         why = self._reasons(torrent, now, status, wanted, here)
+        # The engine's status counts whom the system has connected and who may hang up yet; the crowd does not.
+        peers = status.peers if self._why is None else min(status.peers, why.crowd.peers)
         self._machine.see(
             Observation(
                 now,
                 done,
                 total,
-                status.peers,
+                peers,
                 status.seeds,
                 why.crowd.choking,
                 why.crowd.useful,
