@@ -14,7 +14,8 @@ from pathlib import Path
 
 from weightshare.api.known_releases import Known
 from weightshare.api.offering import Located, take_in
-from weightshare.api.records import clear_links, new_record
+from weightshare.api.own_files import clear_links
+from weightshare.api.records import new_record
 from weightshare.content.receipts import Receipt, save_receipts
 from weightshare.content.store import Record, Store
 from weightshare.errors import CorruptError, DiskError

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 from weightshare.api.cache_removing import prune_cache, take_out
-from weightshare.api.own_files import delete
-from weightshare.api.records import clear_links, prune
+from weightshare.api.own_files import clear_links, delete, prune
 from weightshare.api.results import ListedRelease, Removed
 from weightshare.content.embargoes import embargo_of
 from weightshare.content.home import Home

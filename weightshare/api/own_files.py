@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
+from weightshare.content.store import Record
 from weightshare.errors import DiskError, NoSpaceError
 from weightshare.files import sync_folder, write_atomically
+from weightshare.manifest.model import MANIFEST_NAME
 
 
 def make(folder: Path) -> None:
@@ -77,3 +81,33 @@ def _refused(path: Path, error: OSError) -> DiskError | NoSpaceError:
         hint="Check the disk; the same command resumes.",
         path=str(path),
     )
+
+
+def prune(root: Path, paths: Sequence[str], below: Path | None = None) -> None:
+    """Remove the folders of a release that are empty now.
+
+    Args:
+        root: the release's own.
+        paths: of its files.
+        below: what lies between this folder and the release's is ours too, and goes where it is empty.
+    """
+    folders = {root, *(folder for folder in root.parents if below in folder.parents)}
+    for path in paths:
+        folders.update(folder for folder in (root / path).parents if root in folder.parents)
+    for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def clear_links(record: Record, paths: list[str]) -> None:
+    """Remove the links of a release that is forgotten, and what we put beside them.
+
+    Args:
+        record: the release, one of files that other programs keep.
+        paths: its files, the manifest's own included.
+    """
+    for path in paths:
+        place = record.path / path
+        with contextlib.suppress(OSError):
+            if place.is_symlink() or path == MANIFEST_NAME or place.stat().st_size == 0:
+                place.unlink()

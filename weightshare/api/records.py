@@ -1,15 +1,14 @@
-"""How a release is recorded that is new here, where it lies unless a folder is named, and how its folder goes."""
+"""How a release is recorded that is new here, and where it lies unless a folder is named."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from weightshare.content.store import Kind, Record, Store
 from weightshare.manifest.metainfo import Info
-from weightshare.manifest.model import MANIFEST_NAME, Manifest
+from weightshare.manifest.model import Manifest
 
 
 def new_record(
@@ -62,33 +61,3 @@ def default_folder(store: Store, manifest: Manifest, info_hash: str) -> Path:
     if any(other.info_hash != info_hash for other in store.at(folder)):
         return folder.with_name(f"{model.version}-{info_hash[:8]}")
     return folder
-
-
-def prune(root: Path, paths: Sequence[str], below: Path | None = None) -> None:
-    """Remove the folders of a release that are empty now.
-
-    Args:
-        root: the release's own.
-        paths: of its files.
-        below: what lies between this folder and the release's is ours too, and goes where it is empty.
-    """
-    folders = {root, *(folder for folder in root.parents if below in folder.parents)}
-    for path in paths:
-        folders.update(folder for folder in (root / path).parents if root in folder.parents)
-    for folder in sorted(folders, key=lambda place: len(place.parts), reverse=True):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def clear_links(record: Record, paths: list[str]) -> None:
-    """Remove the links of a release that is forgotten, and what we put beside them.
-
-    Args:
-        record: the release, one of files that other programs keep.
-        paths: its files, the manifest's own included.
-    """
-    for path in paths:
-        place = record.path / path
-        with contextlib.suppress(OSError):
-            if place.is_symlink() or path == MANIFEST_NAME or place.stat().st_size == 0:
-                place.unlink()

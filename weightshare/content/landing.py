@@ -26,7 +26,7 @@ from weightshare.content.prover import Prover
 from weightshare.content.recall import Recalled, recall, written
 from weightshare.content.receipts import Receipt
 from weightshare.content.rereading import Rereading
-from weightshare.content.whole_files import WholeFiles, stamp_of
+from weightshare.content.whole_files import WholeFiles
 from weightshare.errors import DiskError
 from weightshare.manifest.merkle import HASH_SIZE, file_root, split_layer
 from weightshare.manifest.metainfo import TreeFile
@@ -335,8 +335,11 @@ class Landing:
             span: the file.
             least: bytes that it must have on the disk.
         """
-        stamp = stamp_of(self._path(span))
-        if stamp is None or stamp.size < least:
+        try:
+            receipt = Receipt.of(self._path(span), span.file.pieces_root)
+        except OSError:
+            return self._lose(span)
+        if receipt.size < least:
             return self._lose(span)
         holes = set(self._parts.of(span)) - written(self._pieces, span, self._path(span), span.file.size)
         if holes and span.position not in self._sparse:
@@ -347,7 +350,7 @@ class Landing:
             for piece in holes:
                 self._submit(piece)
             return ()
-        self._whole.add(span.position, self._path(span), stamp)
+        self._whole.add(span.position, self._path(span), receipt)
         if self._witness is not None:
             self._witness.proven(self._parts.of(span))
         return ()

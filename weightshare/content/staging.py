@@ -37,7 +37,7 @@ def clear_leftover(staging: Path) -> None:
     """
     if staging.parent.exists():
         with suppress(StoreLockedError, DiskError), staging_lock(staging, staging.name):
-            clear_staging(staging)
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _lock_of(staging: Path) -> Path:

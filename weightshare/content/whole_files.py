@@ -4,42 +4,23 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 from weightshare.content.naming import refused
+from weightshare.content.receipts import Receipt
 from weightshare.files import sync_file
-
-
-class Stamp(NamedTuple):
-    """What tells a file from another, and from itself before it was written to."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int  # which nobody can put back, as they can the time before
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """How a file looks now; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class WholeFiles:
     """The proven files of one fetch, by their place in the file tree."""
 
     def __init__(self) -> None:
-        self._files: dict[int, tuple[Path, Stamp]] = {}
+        self._files: dict[int, tuple[Path, Receipt]] = {}
         self._syncs: dict[int, tuple[Path, Future[None]]] = {}
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="fsync")
 
-    def add(self, position: int, path: Path, stamp: Stamp) -> None:
+    def add(self, position: int, path: Path, receipt: Receipt) -> None:
         """This file is proven as it looked then; begin to flush it."""
-        self._files[position] = path, stamp
+        self._files[position] = path, receipt
         self._syncs[position] = path, self._syncer.submit(sync_file, path)
 
     def drop(self, position: int) -> None:
@@ -48,7 +29,7 @@ class WholeFiles:
 
     def changed(self) -> list[int]:
         """The files that do not look any more as they did."""
-        return [position for position, (path, stamp) in self._files.items() if stamp_of(path) != stamp]
+        return [at for at, (path, receipt) in self._files.items() if not receipt.still_holds(path)]
 
     @property
     def flushing(self) -> bool:

@@ -79,6 +79,8 @@ def repair(text: str) -> Repaired:
         and reading the text as a magnet fails. Repairing it again changes nothing.
     """
     seen = _once(text)
+    if seen.text == text:
+        return seen
     for _ in range(_DEPTH):  # what is left once a part has gone may be a head, which it was not before
         again = _once(seen.text)
         if again.text == seen.text:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from weightshare.api.own_files import delete
-from weightshare.api.records import prune
+from weightshare.api.own_files import delete, prune
 from weightshare.api.results import Removed
 from weightshare.api.results.old import ListedUnsigned, UnsignedVerdict
 from weightshare.content.hashing import hash_each
